@@ -37,13 +37,15 @@ class Settings:
 
     It takes about 65 MB (PSS); a test holds it below 80.
     """
+    restore: bool = True
+    """Whether the deployments of the last time come back when Ray is started."""
     local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
     local_gpus: int = _setting(-1, -1, 1_000)
     """GPUs the local Ray offers; -1: those that Ray finds."""
 
 
-_KINDS = {int: _("a whole number"), float: _("a number"), str: _("text")}
+_KINDS = {int: _("a whole number"), float: _("a number"), str: _("text"), bool: _("true or false")}
 
 
 def config_file() -> Path:
@@ -108,6 +110,8 @@ def origin(name: str, value: str) -> str:
 
 def _typed(name: str, value: Any) -> Any:
     wanted = type(getattr(Settings(), name))
+    if wanted is bool:
+        return _switch(name, value)
     if isinstance(value, bool) or (wanted is int and isinstance(value, float)):
         raise _wrong(name, value, _KINDS[wanted])
     try:
@@ -120,6 +124,13 @@ def _typed(name: str, value: Any) -> Any:
         raise _wrong(name, value, _("a number from {least:g} to {most:g}", least=least, most=most))
     if "locales" in allowed and found and _language(found) not in (known := sorted(map(_language, allowed["locales"]))):
         raise _wrong(name, value, _("one of {names}", names=listed(known)))
+    return found
+
+
+def _switch(name: str, value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if (found := words.get(str(value).strip().lower())) is None:
+        raise _wrong(name, value, _KINDS[bool])
     return found
 
 

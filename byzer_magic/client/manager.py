@@ -20,6 +20,7 @@ from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.stat import Fleet, ModelStat, Sample
@@ -28,7 +29,7 @@ from byzer_magic.types import Event, Loading, Ready, Request
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
     from byzer_magic.runtime.transport.client import Link
-    from byzer_magic.runtime.transport.protocol import AbandonRequest, Resources
+    from byzer_magic.runtime.transport.protocol import AbandonRequest, FleetView, Resources
 
 T = TypeVar("T")
 
@@ -169,7 +170,7 @@ class Manager:
             await probe.before_replacing(plan)
         control = self.connection.control()
         ready = False
-        message = plans.to_message(plan, spare=bool(self.settings.spare))
+        message = plans.to_message(plan, spare=bool(self.settings.spare), folder=paths.working_folder())
         try:
             async with aclosing(with_deadline(control.stream("deploy", message), LOAD_SECONDS)) as events:
                 async for event in events:
@@ -214,6 +215,21 @@ class Manager:
         cancelled: int = await self.connection.control().call("remove", request)
         await self.connection.forget(spec.model)
         return cancelled
+
+    async def fleet(self) -> FleetView:
+        """Return the deployments that the cluster is to have, those that do not run included."""
+        found: FleetView = await self.connection.control().call("fleet")
+        return found
+
+    async def sleep(self, alias: str) -> bool:
+        """Unload the model of a deployment until the next request; return whether that was done.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        link = await self.connection.link(alias)
+        slept: bool = await link.call("sleep")
+        return slept
 
     # ---- deployments that run
 

@@ -67,12 +67,12 @@ class EnvFile:
     """Why it, or a line of it, could not be read: a lazy text; empty where it was, and where there is no file."""
 
 
-def read() -> EnvFile:
-    """Return the names and values of `.env`; one that cannot be read has none, and stops nothing."""
+def read(folder: Path = Path()) -> EnvFile:
+    """Return the names and values of a folder's `.env`; one that cannot be read has none, and stops nothing."""
     from dotenv import dotenv_values  # 30 ms, and only deploying needs it
     from dotenv.parser import parse_stream
 
-    found = text_files.read(Path(NAME))
+    found = text_files.read(folder / NAME)
     if found.problem:
         return EnvFile(problem="" if found.missing else found.problem)
     parts = list(parse_stream(io.StringIO(_BEFORE_NAME.sub("", found.text))))
@@ -102,9 +102,9 @@ def _expanded(values: Mapping[str, str | None]) -> dict[str, str]:
 
 
 @contextmanager
-def lent() -> Iterator[Variables]:
-    """Lend the environment and `.env`; the error about a missing name says why the file could not be read."""
-    found = read()
+def lent(folder: Path = Path()) -> Iterator[Variables]:
+    """Lend the environment and a folder's `.env`; the error about a missing name says why that could not be read."""
+    found = read(folder)
     try:
         yield Variables(found.values)
     except MissingKey as err:

@@ -180,6 +180,28 @@ class ListSpec(Spec):
     ray_address: str = _ray_address()
 
 
+@command("fleet", run="byzer_magic.actions.fleet:show")
+class FleetSpec(Spec):
+    """What the cluster is to have."""
+
+    summary = _("Show the deployments that the cluster is to have, and why those that do not run wait.")
+    examples = ("fleet",)
+
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
+    ray_address: str = _ray_address()
+
+
+@command("sleep", run="byzer_magic.actions.fleet:sleep")
+class SleepSpec(Spec):
+    """A model to unload until it is needed."""
+
+    summary = _("Unload a local model and free its memory; the next request loads it again.")
+    examples = ("sleep --model llama",)
+
+    model: str = _alias()
+    ray_address: str = _ray_address()
+
+
 @command("panel", run="byzer_magic.widgets.panel.screen:show", notebook_only=_("In a shell, use: stat --interval 1"))
 class PanelSpec(Spec):
     """The live panel."""

@@ -31,6 +31,14 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises RuntimeError for such a user
 
 
+def working_folder() -> str:
+    """Return the working directory; empty where it was removed."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
 def exists(path: Path) -> bool:
     """Return whether something is there; what cannot be looked at is not."""
     try:

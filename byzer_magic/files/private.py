@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -68,6 +69,30 @@ def read_own(path: Path) -> bytes | None:
             return file.read()
         except OSError:
             return None
+
+
+def replace_own(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Give a file of one's own new content and mode 0600, at once: no reader sees half of it.
+
+    Args:
+        path: the file; its folder exists.
+        content: what is to be in it.
+        durable: whether to wait until it is on the disk, so that it is whole after a power cut, too.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; the file is as it was.
+    """
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as output:
+            output.write(content)
+            output.flush()
+            if durable:
+                os.fsync(output.fileno())
+        Path(unfinished).replace(path)
+    except BaseException:  # whatever it is, nothing is left beside the file
+        Path(unfinished).unlink(missing_ok=True)
+        raise
 
 
 class Written(NamedTuple):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import os
 import re
 import secrets
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -231,19 +229,14 @@ class KeyFile:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 found = self.read()
                 yield found
-                _write(self.path, msgspec.json.format(msgspec.json.encode(_File(found)), indent=2))
+                private.replace_own(
+                    self.path, msgspec.json.format(msgspec.json.encode(_File(found)), indent=2), durable=True
+                )
         except OSError as err:
             raise ConfigError(
                 _("{path} cannot be written: {reason}.", path=self.path, reason=err.strerror),
                 _("Check its owner and its folder."),
             ) from err
-
-
-def _write(path: Path, content: bytes) -> None:
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    with os.fdopen(descriptor, "wb") as output:
-        output.write(content)
-    Path(unfinished).replace(path)  # atomic: an endpoint that reads it never sees half a file
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

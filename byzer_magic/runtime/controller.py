@@ -7,19 +7,22 @@ when Ray has restarted it, it finds them by their names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
 import ray
 
-from byzer_magic import errors
+from byzer_magic import config, errors
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, prestart, replicas
+from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, preload, prestart, replicas
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.fleet import Fleet
+from byzer_magic.runtime.fleet_file import LOCAL, FleetFile
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import plans, protocol
 from byzer_magic.runtime.transport.client import Link
@@ -52,6 +55,7 @@ class Controller:
         self._deploying: dict[str, asyncio.Event] = {}
         """By the id of the plan: set when it is deployed, or when nothing is left of it."""
         self._spare = prestart.Spare()
+        self._fleet = Fleet(FleetFile(LOCAL if preload.VARIABLE in os.environ else _address()))
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(())
         self._server = Server(
@@ -60,6 +64,7 @@ class Controller:
                 "abandon": self._abandon,
                 "remove": self._remove,
                 "aliases": self._aliases,
+                "fleet": self._fleet_view,
                 "locate": self._locate,
                 "resources": self._resources,
                 "prestart": self._prestart,
@@ -85,8 +90,15 @@ class Controller:
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._remove_unfinished)
+        missing = self._fleet.begin(await asyncio.to_thread(deployments.aliases)) if config.load().restore else []
         await self._server.start(tcp=False)
         discovery.announce_controller(socket_folder(), self._server.endpoint(self._node))
+        self._spawn(self._fleet.restore(missing, self._restore))
+        self._spawn(self._fleet.sync())
+
+    async def _restore(self, plan: Plan, folder: str) -> None:
+        async for _event in self._created(plan, folder):
+            pass
 
     def _remove_unfinished(self) -> None:
         """Remove what this process was deploying when it was killed: nobody waits for it any longer."""
@@ -107,8 +119,15 @@ class Controller:
             ByzerError: the model could not be loaded.
         """
         plan = plans.to_plan(request)
-        alias = plan.spec.model
+        await self._fleet.settled(plan.spec.model)
         replaced = await self._make_way(plan)
+        async for event in self._created(plan, request.folder, replaced=replaced):
+            yield event
+        if request.spare:
+            self._spawn(self._renew_spare())
+
+    async def _created(self, plan: Plan, folder: str, *, replaced: bool = False) -> AsyncGenerator[Event, None]:
+        alias = plan.spec.model
         settled = self._deploying[plan.id] = asyncio.Event()
         pids: list[int] = []
         ready = False
@@ -122,12 +141,12 @@ class Controller:
                         pids.append(event.pid)
                     if isinstance(event, Failed):
                         raise _failure(event, replaced=replaced)
-                    ready = isinstance(event, Ready)
+                    if isinstance(event, Ready):
+                        ready = True
+                        await asyncio.to_thread(self._fleet.keep, plan, folder, event.capabilities)
                     yield event
         finally:
             await asyncio.shield(self._spawn(self._settle(plan, creating, pids, settled, ready=ready)))
-        if request.spare:
-            self._spawn(self._renew_spare())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -163,7 +182,7 @@ class Controller:
         alias = plan.spec.model
         if alias not in await asyncio.to_thread(deployments.aliases):
             return False
-        if not plan.spec.replace:
+        if not plan.spec.replace and not self._fleet.is_restored(alias):
             raise errors.NameTaken(
                 _("{alias!r} is already deployed: {state}.", alias=alias, state=await self._describe(alias)),
                 _("Add --replace to replace it, or choose another --model."),
@@ -192,7 +211,15 @@ class Controller:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        await self._fleet.settled(request.alias)
+        kept = await asyncio.to_thread(self._fleet.forget, request.alias)
+        try:
+            actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        except errors.NotDeployed:
+            if not kept:
+                raise
+            yield 0  # it was wanted, and did not run
+            return
         yield await asyncio.shield(self._take_down(request.alias, actor, request.grace))
 
     async def _take_down(
@@ -220,6 +247,9 @@ class Controller:
     async def _aliases(self, _nothing: None) -> AsyncIterator[list[str]]:
         yield await asyncio.to_thread(deployments.aliases)
 
+    async def _fleet_view(self, _nothing: None) -> AsyncIterator[protocol.FleetView]:
+        yield protocol.FleetView(self._fleet.entries(), str(self._fleet.path), self._fleet.problem)
+
     async def _locate(self, request: protocol.AliasRequest) -> AsyncIterator[protocol.Endpoint]:
         """Yield where a deployment's pool listens.
 
@@ -227,7 +257,11 @@ class Controller:
             NotDeployed: nothing is deployed as this alias.
             WorkerLost: its process is being restarted.
         """
-        actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        await self._fleet.settled(request.alias)
+        try:
+            actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        except errors.NotDeployed as err:
+            raise self._fleet.why_not(request.alias) or err from None
         try:
             yield await deployments.endpoint_of(actor)
         except (ConnectionError, TimeoutError) as err:
@@ -276,3 +310,8 @@ def _failure(event: Failed, *, replaced: bool) -> errors.ByzerError:
 
 REPLACE_GRACE_SECONDS = 30.0
 """How long a deployment that is replaced may go on with its requests in flight, as with `undeploy`."""
+
+
+def _address() -> str:
+    address: str = ray.get_runtime_context().gcs_address
+    return address

@@ -22,18 +22,23 @@ class DesiredState(msgspec.Struct, frozen=True):
 
 def save(plan: Plan, wanted: DesiredState) -> None:
     """Store the desired state of a deployment."""
-    internal_kv._internal_kv_put(_key(plan), msgspec.json.encode(wanted), overwrite=True, namespace=_SPACE)
+    internal_kv._internal_kv_put(_key(plan.id), msgspec.json.encode(wanted), overwrite=True, namespace=_SPACE)
 
 
 def load(plan: Plan) -> DesiredState:
     """Return the stored state; without one, that of the plan."""
-    found = internal_kv._internal_kv_get(_key(plan), namespace=_SPACE)
-    return msgspec.json.decode(found, type=DesiredState) if found else DesiredState(plan.spec.num_workers)
+    return find(plan.id) or DesiredState(plan.spec.num_workers)
+
+
+def find(plan_id: str) -> DesiredState | None:
+    """Return the stored state of a plan's deployment, or None."""
+    found = internal_kv._internal_kv_get(_key(plan_id), namespace=_SPACE)
+    return msgspec.json.decode(found, type=DesiredState) if found else None
 
 
 def delete(plan: Plan) -> None:
     """Remove the stored state."""
-    internal_kv._internal_kv_del(_key(plan), namespace=_SPACE)
+    internal_kv._internal_kv_del(_key(plan.id), namespace=_SPACE)
 
 
 def deploying(plan: Plan) -> None:
@@ -53,5 +58,5 @@ def unfinished() -> list[tuple[str, str]]:
     return [(alias.decode(), key.removeprefix(_DEPLOYING).decode()) for alias, key in found if alias]
 
 
-def _key(plan: Plan) -> bytes:
-    return f"workers/{plan.id}".encode()
+def _key(plan_id: str) -> bytes:
+    return f"workers/{plan_id}".encode()

@@ -11,14 +11,13 @@ import hashlib
 import os
 import shutil
 import socket
-import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
 from byzer_magic.errors import CannotConnect
-from byzer_magic.files.private import read_own, write_own
+from byzer_magic.files.private import read_own, replace_own, write_own
 from byzer_magic.runtime.cluster.address import LOCAL, from_environment
 from byzer_magic.runtime.cluster.listeners import is_up
 from byzer_magic.runtime.cluster.loopback import plain
@@ -52,14 +51,7 @@ def socket_folder(cluster: str) -> Path:
 
 def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
     """Write the endpoint of an alias, with its token, to a file in `folder` that only this user can read."""
-    _write(_file(folder, alias), msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
-
-
-def _write(file: Path, content: bytes) -> None:
-    descriptor, unfinished = tempfile.mkstemp(dir=file.parent)  # mode 0600
-    with os.fdopen(descriptor, "wb") as output:
-        output.write(content)
-    Path(unfinished).replace(file)  # atomic: readers never see half a file
+    replace_own(_file(folder, alias), msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
 
 
 def withdraw(folder: Path, alias: str) -> None:
@@ -69,7 +61,7 @@ def withdraw(folder: Path, alias: str) -> None:
 
 def announce_controller(folder: Path, endpoint: Endpoint) -> None:
     """Write the endpoint of a cluster's controller, with its token, to a file in `folder` that only this user reads."""
-    _write(folder / CONTROLLER, msgspec.json.encode(endpoint))
+    replace_own(folder / CONTROLLER, msgspec.json.encode(endpoint))
 
 
 def controller(cluster: str) -> Endpoint | None:

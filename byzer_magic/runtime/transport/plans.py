@@ -8,12 +8,13 @@ from byzer_magic.plan import Plan
 from byzer_magic.runtime.transport.protocol import DeployRequest
 
 
-def to_message(plan: Plan, *, spare: bool) -> DeployRequest:
+def to_message(plan: Plan, *, spare: bool, folder: str = "") -> DeployRequest:
     """Return the message that creates a plan's deployment.
 
     Args:
         plan: what to deploy.
         spare: whether to keep a process ready for the next deployment.
+        folder: the working directory, where `.env` was read.
     """
     params = plan.setup.params
     secret = [name for name, value in params.items() if isinstance(value, Secret)]
@@ -27,6 +28,7 @@ def to_message(plan: Plan, *, spare: bool) -> DeployRequest:
         concurrency=plan.setup.concurrency,
         network=plan.setup.network,
         spare=spare,
+        folder=folder,
     )
 
 

@@ -16,7 +16,7 @@ from byzer_magic import capabilities, errors, i18n
 from byzer_magic.backends.network import Network
 from byzer_magic.commands.spec import DeploySpec, ServeSpec
 from byzer_magic.stat import Delta, ModelStat, Sample
-from byzer_magic.types import Dispatched, Event, Loading, Waiting
+from byzer_magic.types import Dispatched, Event, Loading, Localizable, Waiting, unpack_texts
 
 VERSION = 2
 """Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
@@ -156,6 +156,38 @@ class DeployRequest(msgspec.Struct, frozen=True):
     network: Network
     spare: bool
     """Whether to keep a process ready for the next deployment."""
+    folder: str = ""
+    """The working directory of the face, whose `.env` it has read."""
+
+
+class FleetEntry(msgspec.Struct, frozen=True):
+    """A deployment that the cluster is to have."""
+
+    alias: str
+    kind: str
+    workers: int
+    why: Localizable = ""
+    """Why it does not run; empty while it does."""
+    hint: Localizable = ""
+    restoring: bool = False
+
+    def __post_init__(self) -> None:
+        """Unpack texts that have crossed a socket."""
+        unpack_texts(self, "why", "hint")
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """All deployments that the cluster is to have."""
+
+    entries: list[FleetEntry]
+    path: str
+    """Of the file in which they are kept."""
+    problem: Localizable = ""
+    """Why that could not be read or written."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "problem")
 
 
 class AliasRequest(msgspec.Struct, frozen=True):
@@ -251,6 +283,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "deploy": (DeployRequest, Event),
     "abandon": (AbandonRequest, None),
     "remove": (RemoveRequest, int),
+    "fleet": (None, FleetView),
     "aliases": (None, list[str]),
     "locate": (AliasRequest, Endpoint),
     "resources": (None, Resources),

@@ -1,0 +1,56 @@
+"""The commands about what the cluster is to have."""
+
+from __future__ import annotations
+
+import json
+
+from byzer_magic.actions.context import Context
+from byzer_magic.commands import spec as specs
+from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.rendering.deployments import cells
+from byzer_magic.runtime.transport.protocol import FleetEntry
+from byzer_magic.stat import ModelStat
+
+
+def show(context: Context, item: specs.FleetSpec) -> None:
+    """Show what is wanted beside what runs."""
+    context.manager.ensure(item.ray_address)
+    view = context.manager.run(context.manager.fleet())
+    stats = {stat.model: stat for stat in context.manager.run(context.manager.stats())}
+    rows = [
+        {
+            "model": entry.alias,
+            "type": entry.kind,
+            "workers": entry.workers,
+            "state": _state(entry, stats.get(entry.alias)),
+        }
+        for entry in view.entries
+    ]
+    if item.json:
+        context.output.text(json.dumps(rows, indent=4, ensure_ascii=False))
+        return
+    headings = {"model": _("Model"), "type": _("Type"), "workers": _("Workers"), "state": _("State")}
+    empty = _("No deployment is kept: deploy a model, and it comes back when Ray is started again.")
+    context.output.table([{headings[name]: value for name, value in row.items()} for row in rows], empty)
+    for entry in view.entries:
+        if entry.why and entry.hint:
+            context.output.say(_("{name}: {text}", name=entry.alias, text=localized(entry.hint)))
+    if view.problem:
+        context.output.say(_("The fleet is not kept: {problem}", problem=localized(view.problem)))
+
+
+def _state(entry: FleetEntry, stat: ModelStat | None) -> str:
+    if stat is not None:
+        return cells.state_of(stat, 0.0).text
+    if entry.restoring:
+        return _("coming back")
+    return _("waits: {why}", why=localized(entry.why)) if entry.why else _("not running")
+
+
+def sleep(context: Context, item: specs.SleepSpec) -> None:
+    """Unload a model until the next request."""
+    context.manager.reach(item.model, item.ray_address)
+    if context.manager.run(context.manager.sleep(item.model)):
+        context.output.say(_("{alias} is asleep: the next request loads its model again.", alias=item.model))
+    else:
+        context.output.say(_("{alias} was asleep already, or is working; nothing was changed.", alias=item.model))

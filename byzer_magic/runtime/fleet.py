@@ -1,0 +1,185 @@
+"""What the cluster is to have: kept in a file, and brought back by the controller of the next cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.commands import env_file
+from byzer_magic.i18n import Text, lazy_gettext as _, listed
+from byzer_magic.log import get_logger
+from byzer_magic.plan import Plan, resolve
+from byzer_magic.runtime.cluster import desired_state
+from byzer_magic.runtime.fleet_file import FleetFile, Wanted, wanted
+from byzer_magic.runtime.transport.protocol import FleetEntry
+
+RESTORED_AT_ONCE = 4
+"""Deployments that are restored at the same time."""
+SYNC_SECONDS = 5.0
+"""How often the numbers of workers, which pools change by themselves, are looked up."""
+
+log = get_logger("fleet")
+
+
+class Fleet:
+    """The wanted deployments of this cluster.
+
+    Args:
+        file: where they are kept.
+    """
+
+    def __init__(self, file: FleetFile) -> None:
+        self.problem: Text | str = ""
+        """Why the file could not be read or written; empty while it could."""
+        self._file = file
+        self._wanted: dict[str, Wanted] = {}
+        self._why: dict[str, errors.ByzerError] = {}
+        """Why deployments that are wanted do not run."""
+        self._restoring: dict[str, asyncio.Event] = {}
+        self._restored: set[str] = set()
+        """Deployments that came back, and that nobody has deployed since."""
+        try:
+            self._wanted = file.read()
+        except errors.ConfigError as err:
+            self.problem = err.message
+            log.warning("the fleet cannot be read: %s", err)
+
+    @property
+    def path(self) -> Path:
+        """Return the file in which they are kept."""
+        return self._file.path
+
+    # ---- what is wanted
+
+    def keep(self, plan: Plan, folder: str, capabilities: list[str]) -> None:
+        """Note a deployment that is up."""
+        alias = plan.spec.model
+        self._why.pop(alias, None)
+        self._put(self._wanted | {alias: wanted(plan, folder, capabilities)})
+
+    def forget(self, alias: str) -> bool:
+        """Note that a deployment is wanted no longer; return whether it was."""
+        self._why.pop(alias, None)
+        self._restored.discard(alias)
+        if alias not in self._wanted:
+            return False
+        self._put({name: item for name, item in self._wanted.items() if name != alias})
+        return True
+
+    def _put(self, deployments: dict[str, Wanted]) -> None:
+        self._wanted = deployments
+        if self.problem and self._file.path.exists() and not self._is_readable():
+            return  # what is in it is not ours to overwrite
+        try:
+            self._file.write(deployments)
+        except OSError as err:
+            self.problem = _("{path} cannot be written: {reason}.", path=self._file.path, reason=err.strerror)
+            log.warning("the fleet cannot be kept: %s", err)
+        else:
+            self.problem = ""
+
+    def _is_readable(self) -> bool:
+        try:
+            self._file.read()
+        except errors.ConfigError:
+            return False
+        return True
+
+    def entries(self) -> list[FleetEntry]:
+        """Return what is wanted, and why it does not run where that is known."""
+        return [
+            FleetEntry(
+                alias=alias,
+                kind=registry.find(item.spec.pretrained_model_type, item.spec.infer_backend).info.kind,
+                workers=item.spec.num_workers,
+                why=self._why[alias].message if alias in self._why else "",
+                hint=self._why[alias].hint if alias in self._why else "",
+                restoring=alias in self._restoring,
+            )
+            for alias, item in sorted(self._wanted.items())
+        ]
+
+    def why_not(self, alias: str) -> errors.NotDeployed | None:
+        """Return the error for a deployment that is wanted and could not be restored."""
+        if (why := self._why.get(alias)) is None:
+            return None
+        return errors.NotDeployed(_("{alias} is not running: {why}", alias=alias, why=why.message), why.hint)
+
+    async def sync(self) -> None:
+        """Keep looking up how many workers the deployments have been scaled to."""
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            changed = {}
+            for alias, item in list(self._wanted.items()):
+                state = await asyncio.to_thread(desired_state.find, item.plan_id)
+                if state is not None and state.workers != item.spec.num_workers:
+                    changed[alias] = _scaled(item, state.workers)
+            if changed:
+                self._put(self._wanted | changed)
+
+    # ---- bringing it back
+
+    def is_restored(self, alias: str) -> bool:
+        """Return whether a deployment came back by itself, so that one by a user may take its place."""
+        return alias in self._restored or alias in self._restoring
+
+    async def settled(self, alias: str) -> None:
+        """Wait until a deployment that is being restored is up, or has failed."""
+        if event := self._restoring.get(alias):
+            await event.wait()
+
+    def begin(self, present: Collection[str]) -> list[str]:
+        """Return the deployments that are wanted and not there; requests to them wait from now on."""
+        missing = [alias for alias in self._wanted if alias not in present]
+        self._restoring = {alias: asyncio.Event() for alias in missing}
+        return missing
+
+    async def restore(self, missing: list[str], create: Callable[[Plan, str], Awaitable[None]]) -> None:
+        """Deploy what is wanted and not there; what cannot be deployed waits, with the reason.
+
+        Args:
+            missing: the aliases, of `begin`.
+            create: deploys a plan of a folder, and returns when it is up.
+        """
+        slots = asyncio.Semaphore(RESTORED_AT_ONCE)
+
+        async def one(alias: str) -> None:
+            try:
+                async with slots:
+                    plan = await asyncio.to_thread(_plan, self._wanted[alias])
+                    self._restored.add(alias)
+                    await create(plan, self._wanted[alias].folder)
+            except errors.ByzerError as err:
+                self._restored.discard(alias)
+                self._why[alias] = err
+                log.warning("%s could not be restored: %s", alias, err)
+            finally:
+                self._restoring.pop(alias).set()
+
+        await asyncio.gather(*map(one, missing))
+
+
+def _plan(item: Wanted) -> Plan:
+    """Return the plan of a deployment as its user would get it in the same folder.
+
+    Raises:
+        ByzerError: a key or a file is missing, or a package.
+    """
+    if item.left_out:
+        raise errors.MissingKey(
+            _("its {params} was typed in the command, and secrets are kept nowhere.", params=listed(item.left_out)),
+            _("Deploy it again; one given as ${{NAME}} of the environment or of .env comes back by itself."),
+        )
+    with env_file.lent(Path(item.folder)) as environ:
+        plan = resolve(item.spec, {}, environ)
+    return replace(plan, capabilities=tuple(item.capabilities))
+
+
+def _scaled(item: Wanted, workers: int) -> Wanted:
+    return msgspec.structs.replace(item, spec=replace(item.spec, num_workers=workers))
