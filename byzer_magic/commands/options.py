@@ -197,11 +197,11 @@ def hide(value: str) -> str:
 def visible(opt: Option, value: Any) -> Any:
     """Return the value of an option for display, with secrets hidden."""
     if opt.kind == "params":
-        return {name: _visible_setting(name, text) for name, text in value.items()}
+        return {name: visible_setting(name, text) for name, text in value.items()}
     return hide(value) if opt.secret and isinstance(value, str) else value
 
 
-def _visible_setting(name: str, text: str) -> str:
+def visible_setting(name: str, text: str) -> str:
     """Return a setting for display: not its secret, nor the password of a URL, nor secret fields of JSON."""
     if is_secret_name(name):
         return hide(text)

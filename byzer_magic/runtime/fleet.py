@@ -174,7 +174,7 @@ def _plan(item: Wanted) -> Plan:
     if item.left_out:
         raise errors.MissingKey(
             _("its {params} was typed in the command, and secrets are kept nowhere.", params=listed(item.left_out)),
-            _("Deploy it again; one given as ${{NAME}} of the environment or of .env comes back by itself."),
+            _("Deploy it again; one given as ${NAME} of the environment or of .env comes back by itself."),
         )
     with env_file.lent(Path(item.folder)) as environ:
         plan = resolve(item.spec, {}, environ)

@@ -12,8 +12,8 @@ from dataclasses import replace
 import msgspec
 
 from byzer_magic import config
-from byzer_magic.commands.options import is_secret_name
-from byzer_magic.commands.secrets import is_reference, names_in
+from byzer_magic.commands.options import visible_setting
+from byzer_magic.commands.secrets import is_reference
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ConfigError
 from byzer_magic.files import private
@@ -64,10 +64,9 @@ def wanted(plan: Plan, folder: str, capabilities: list[str]) -> Wanted:
 
 
 def _is_secret(name: str, text: str, hidden: tuple[str, ...]) -> bool:
-    if is_reference(text):
-        return False
+    """Return whether a parameter's text has a secret: what is hidden where settings are shown is kept nowhere."""
     typed = any(value and value in text for value in hidden)
-    return typed or (is_secret_name(name) and not names_in(text))
+    return not is_reference(text) and (typed or visible_setting(name, text) != text)
 
 
 class FleetFile:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.runtime import admission as module
 from byzer_magic.runtime.admission import Admission
 
 RESTS = errors.NotDeployed("m is drained")
@@ -14,7 +15,9 @@ RESTS = errors.NotDeployed("m is drained")
 
 async def admit(admission: Admission, ticket: int) -> int:
     async with asyncio.timeout(None) as deadline:
-        return await admission.admit(ticket, deadline)
+        async for _place in admission.admit(ticket, deadline):
+            pass
+        return admission.worker_of(ticket)
 
 
 async def test_admission_serves_the_longest_waiting_request() -> None:
@@ -125,7 +128,8 @@ async def test_cancelled_request_raises_the_reason() -> None:
     async def work(ticket: int, seconds: float) -> None:
         try:
             async with asyncio.timeout(60) as deadline:
-                await admission.admit(ticket, deadline)
+                async for _place in admission.admit(ticket, deadline):
+                    pass
                 try:
                     await asyncio.sleep(seconds)
                 finally:
@@ -163,3 +167,37 @@ async def test_admission_follows_its_policy(policy: str, third: int) -> None:
         assert await admit(admission, admission.ticket()) == 0
     admission.release(done, failed=False)
     assert await admit(admission, admission.ticket()) == third
+
+
+async def test_queued_request_is_told_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLACE_SECONDS", 0.01)
+    admission = Admission(1, 1)
+    first, second, third = (admission.ticket() for _ in range(3))
+    await admit(admission, first)
+    waiting = asyncio.create_task(admit(admission, second))
+    await asyncio.sleep(0)
+    places = []
+    async with asyncio.timeout(60) as deadline:
+        async for place in admission.admit(third, deadline):
+            places.append(place)
+            if place == 2:
+                admission.release(first, failed=False)
+            if place == 1:
+                admission.release(second, failed=False)
+    assert await waiting == 0
+    assert sorted(set(places), reverse=True) == [2, 1]
+    assert admission.worker_of(third) == 0
+
+
+async def test_request_that_leaves_between_two_places_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLACE_SECONDS", 0.01)
+    admission = Admission(1, 1)
+    held, leaves = admission.ticket(), admission.ticket()
+    await admit(admission, held)
+    async with asyncio.timeout(60) as deadline:
+        places = admission.admit(leaves, deadline)
+        assert await anext(places) == 1
+        await places.aclose()
+    assert admission.queued == 0
+    admission.release(held, failed=False)
+    assert (admission.running, admission.queued) == (0, 0)
