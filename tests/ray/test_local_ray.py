@@ -21,6 +21,7 @@ import pytest
 from byzer_magic.runtime.cluster import loopback
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell, short_folder
+from tests.ray.conftest import processes
 from tests.ray.test_deploy import eventually
 from tests.users import ALICE, BOB, needs_root
 
@@ -53,28 +54,6 @@ except ray.exceptions.RuntimeEnvSetupError:
     print("no runtime environment", flush=True)
 input()  # what a task prints arrives later
 """
-
-
-@pytest.fixture
-def apart(shell: Shell, ray_folder: Path) -> Iterator[Shell]:
-    """A shell with a Ray of its own, of which nothing is left in the end."""
-    shell.env |= {"RAY_TMPDIR": str(ray_folder), "BYZER_LOCAL_CPUS": "2"}
-    yield shell
-    shell.env["PYTHONPATH"] = str(Path(__file__).parents[2])
-    shell("shutdown")
-    assert eventually(lambda: not processes(ray_folder), 30), processes(ray_folder)
-
-
-def processes(folder: Path, name: str = "") -> list[psutil.Process]:
-    """Return the processes that a Ray in a folder consists of; with a name, those of that executable."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if name and process.name() != name:  # cheaper than its command line
-                continue
-            if any(str(folder) in word for word in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def plant(shell: Shell, code: str) -> None:

@@ -1,0 +1,72 @@
+"""Deployments outlive their Ray: they come back with the next one, and engines that nobody asks sleep."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import KEY, Shell
+from tests.ray.test_deploy import eventually
+from tests.servers.process import Process
+
+pytestmark = pytest.mark.ray
+
+
+def states(shell: Shell) -> dict[str, str]:
+    """Return what is wanted, and how it is."""
+    found = shell("fleet", "--json").stdout
+    return {row["model"]: row["state"] for row in json.loads(found[found.index("[") :])}
+
+
+def deploy_api(shell: Shell, provider: Process, alias: str, key: str) -> None:
+    params = [f"saas.base_url={provider.url}/v1", f"saas.api_key={key}", "saas.model=gpt-4o"]
+    done = shell("deploy", "--pretrained_model_type", "saas/openai", "--model", alias, "--infer_params", *params)
+    assert done.returncode == 0, done.stderr
+
+
+def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process, gguf: Path) -> None:
+    (apart.folder / ".env").write_text(f"KEY_OF_ANN={KEY}\n")
+    deploy_api(apart, provider, "by_name", "${KEY_OF_ANN}")
+    deploy_api(apart, provider, "typed", KEY)
+    engine = ["--infer_backend", "llama_cpp", "--model_path", str(gguf), "--idle", "2s"]
+    params = ["--infer_params", "driver=xllamacpp", "n_ctx=512", "max_tokens=8"]
+    assert apart("deploy", *engine, "--model", "small", *params).returncode == 0
+    assert apart("scale", "--model", "by_name", "--num_workers", "3").returncode == 0
+    file = Path(apart.env["BYZER_CONFIG"]).parent / "fleets" / "local.json"
+    assert eventually(lambda: '"num_workers": 3' in file.read_text(), 20)
+    assert eventually(lambda: states(apart)["small"].startswith("asleep: no request for 2s"), 20)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert KEY not in file.read_text()
+    assert apart("shutdown").returncode == 0
+
+    assert apart("query", "--model", "by_name", "--query", "hello").stdout.strip() == "Echo: hello"
+    now = states(apart)
+    assert now["by_name"] == "up"
+    assert now["small"] == "asleep"
+    assert "saas.api_key was typed" in now["typed"]
+    refused = apart("query", "--model", "typed", "--query", "hello")
+    assert "typed is not running: its saas.api_key was typed in the command" in refused.stderr
+    assert json.loads(apart("stat", "--model", "by_name", "--json").stdout)["total_workers"] == 3
+
+    assert apart("query", "--model", "small", "--query", "Say hello.").stdout.strip()
+    assert eventually(lambda: states(apart)["small"].startswith("asleep"), 30)
+
+    deploy_api(apart, provider, "typed", KEY)  # without --replace: nobody has deployed it in this Ray
+    deploy_api(apart, provider, "by_name", KEY)
+    again = apart("deploy", "--pretrained_model_type", "saas/openai", "--model", "by_name")
+    assert re.search(r"already deployed|saas\.", again.stderr)
+    assert apart("undeploy", "--model", "typed").returncode == 0
+    assert set(states(apart)) == {"by_name", "small"}
+
+
+def test_deployments_that_are_not_to_come_back_do_not(apart: Shell, provider: Process) -> None:
+    (apart.folder / ".env").write_text(f"KEY_OF_ANN={KEY}\n")
+    deploy_api(apart, provider, "gpt", "${KEY_OF_ANN}")
+    assert apart("shutdown").returncode == 0
+    apart.env["BYZER_RESTORE"] = "false"
+    assert states(apart) == {"gpt": "not running"}
+    assert "Nothing is deployed" in apart("list").stdout
