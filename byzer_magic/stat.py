@@ -83,6 +83,11 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
         return sum(worker.busy for worker in self.workers)
 
     @property
+    def is_asleep(self) -> bool:
+        """Return whether no worker has the model loaded, until a request comes."""
+        return bool(self.workers) and all(worker.health == "asleep" for worker in self.workers)
+
+    @property
     def slots(self) -> int:
         """Return the number of requests that can run at once."""
         return len(self.workers) * self.concurrency

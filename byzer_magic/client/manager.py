@@ -227,8 +227,10 @@ class Manager:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
+        from byzer_magic.runtime.transport import protocol
+
         link = await self.connection.link(alias)
-        slept: bool = await link.call("sleep")
+        slept: bool = await link.call("sleep", protocol.SleepRequest())
         return slept
 
     # ---- deployments that run

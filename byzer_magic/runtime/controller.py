@@ -7,16 +7,17 @@ when Ray has restarted it, it finds them by their names.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import ray
 
 from byzer_magic import config, errors
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
+from byzer_magic.i18n import Text, join, lazy_gettext as _, lazy_ngettext
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, preload, prestart, replicas
@@ -24,10 +25,13 @@ from byzer_magic.runtime.cluster.node import attach_log, socket_folder
 from byzer_magic.runtime.fleet import Fleet
 from byzer_magic.runtime.fleet_file import LOCAL, FleetFile
 from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.making_room import Rooms
+from byzer_magic.runtime.room import Amount
 from byzer_magic.runtime.transport import plans, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
-from byzer_magic.types import Event, Failed, Placed, Ready
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 CLOSE_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
@@ -56,6 +60,7 @@ class Controller:
         """By the id of the plan: set when it is deployed, or when nothing is left of it."""
         self._spare = prestart.Spare()
         self._fleet = Fleet(FleetFile(LOCAL if preload.VARIABLE in os.environ else _address()))
+        self._rooms = Rooms(self._stats, self._fleet.specs, self._put_to_sleep, _free)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(())
         self._server = Server(
@@ -65,6 +70,7 @@ class Controller:
                 "remove": self._remove,
                 "aliases": self._aliases,
                 "fleet": self._fleet_view,
+                "make_room": self._make_room,
                 "locate": self._locate,
                 "resources": self._resources,
                 "prestart": self._prestart,
@@ -121,8 +127,15 @@ class Controller:
         plan = plans.to_plan(request)
         await self._fleet.settled(plan.spec.model)
         replaced = await self._make_way(plan)
-        async for event in self._created(plan, request.folder, replaced=replaced):
-            yield event
+        async with AsyncExitStack() as stack:
+            if plan.backend.info.local:
+                room = await stack.enter_async_context(aclosing(self._rooms.enter(plan.spec.model, plan.spec)))
+                async for waiting in room:
+                    if not isinstance(waiting, Loading):
+                        break
+                    yield waiting
+            async for event in self._created(plan, request.folder, replaced=replaced):
+                yield event
         if request.spare:
             self._spawn(self._renew_spare())
 
@@ -247,6 +260,27 @@ class Controller:
     async def _aliases(self, _nothing: None) -> AsyncIterator[list[str]]:
         yield await asyncio.to_thread(deployments.aliases)
 
+    async def _make_room(self, request: protocol.RoomRequest) -> AsyncIterator[Loading | bool]:
+        async with aclosing(self._rooms.enter(request.alias, request.spec)) as events:
+            async for event in events:
+                yield event
+
+    async def _stats(self) -> list[ModelStat]:
+        """Return the counters of the deployments that answer."""
+        found = [self._stat(alias) for alias in await asyncio.to_thread(deployments.aliases)]
+        return [stat for stat in await asyncio.gather(*found) if stat is not None]
+
+    async def _stat(self, alias: str) -> ModelStat | None:
+        with suppress(errors.ByzerError, TimeoutError):
+            link = await asyncio.to_thread(self._link, alias)
+            stat: ModelStat = await asyncio.wait_for(link.call("stat"), STAT_SECONDS)
+            return stat
+        return None
+
+    async def _put_to_sleep(self, alias: str, why: Text) -> None:
+        link = await asyncio.to_thread(self._link, alias)
+        await link.call("sleep", protocol.SleepRequest(why))
+
     async def _fleet_view(self, _nothing: None) -> AsyncIterator[protocol.FleetView]:
         yield protocol.FleetView(self._fleet.entries(), str(self._fleet.path), self._fleet.problem)
 
@@ -315,3 +349,10 @@ REPLACE_GRACE_SECONDS = 30.0
 def _address() -> str:
     address: str = ray.get_runtime_context().gcs_address
     return address
+
+
+def _free() -> Amount:
+    """Return the free CPUs and GPUs; memory is unlimited here, and 0, for not known, where there are several nodes."""
+    free = placement.room()
+    alone = sum(bool(node["Alive"]) for node in ray.nodes()) == 1
+    return Amount(cpus=free["CPU"][0], gpus=free["GPU"][0], memory=math.inf if alone else 0.0)

@@ -12,6 +12,7 @@ import msgspec
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.commands import env_file
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan, resolve
@@ -90,6 +91,10 @@ class Fleet:
         except errors.ConfigError:
             return False
         return True
+
+    def specs(self) -> dict[str, DeploySpec]:
+        """Return what is wanted, by alias."""
+        return {alias: item.spec for alias, item in self._wanted.items()}
 
     def entries(self) -> list[FleetEntry]:
         """Return what is wanted, and why it does not run where that is known."""

@@ -14,7 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
+from byzer_magic.runtime.cluster.controller_link import to_controller
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
@@ -64,7 +65,11 @@ class Pool:
         )
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
         self._sleeper = Sleeper(
-            self._lifecycle, self._admission, spec.idle if plan.backend.info.local else None, self._add_event
+            self._lifecycle,
+            self._admission,
+            spec.idle if plan.backend.info.local else None,
+            self._room,
+            self._add_event,
         )
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
@@ -250,7 +255,7 @@ class Pool:
     def _waiting(self, place: int) -> Waiting:
         """Return what a request at this place of the queue waits for."""
         loading = [event for _number, event in self._events.values() if isinstance(event, Loading)]
-        if self._lifecycle.is_changing and loading:
+        if (self._sleeper.is_waking or self._lifecycle.is_changing) and loading:
             return Waiting(place, loading[-1].stage, loading[-1].fraction)
         return Waiting(place)
 
@@ -316,9 +321,24 @@ class Pool:
             self._metrics.tick(self._admission.running, self._admission.queued)
             self._sleeper.tick()
 
-    async def _sleep(self, _nothing: None) -> AsyncIterator[bool]:
+    async def _sleep(self, request: protocol.SleepRequest) -> AsyncIterator[bool]:
         """Unload the model until the next request; yield whether that was done."""
-        yield await self._sleeper.sleep(_("put to sleep by a command"))
+        yield await self._sleeper.sleep(request.why or _("put to sleep by a command"))
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """Have the controller make room for the model, while the block loads it; without a controller, it may."""
+        request = protocol.RoomRequest(self._plan.spec.model, self._plan.spec)
+        async with AsyncExitStack() as stack:
+            with suppress(errors.ByzerError, ConnectionError, TimeoutError):
+                link = await to_controller()
+                stack.push_async_callback(link.close)
+                events = await stack.enter_async_context(aclosing(link.stream("make_room", request)))  # type: ignore[type-var]  # a generator
+                async for event in events:
+                    if event is True:
+                        break
+                    self._add_event(event)
+            yield
 
     async def _history(self, _nothing: None) -> AsyncIterator[Sample]:
         for sample in list(self._metrics.history):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from byzer_magic import errors
@@ -26,6 +26,7 @@ class Sleeper:
         lifecycle: the workers.
         admission: the requests.
         idle: seconds without a request after which the workers sleep; None for never.
+        room: makes room for the model, while its block loads it.
         notify: receives the events of a load.
         clock: returns seconds, of any origin.
     """
@@ -35,6 +36,7 @@ class Sleeper:
         lifecycle: Lifecycle,
         admission: Admission,
         idle: float | None,
+        room: Callable[[], AbstractAsyncContextManager[None]],
         notify: Notify,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -43,11 +45,17 @@ class Sleeper:
         self._lifecycle = lifecycle
         self._admission = admission
         self._idle = idle
+        self._room = room
         self._notify = notify
         self._clock = clock
         self._used = clock()
         self._waking = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_waking(self) -> bool:
+        """Return whether the model is to be loaded for requests that wait."""
+        return self._waking
 
     def tick(self) -> None:
         """Put the workers to sleep if they have been unused for long enough; called every second."""
@@ -83,7 +91,8 @@ class Sleeper:
         Raises:
             ByzerError: it could not be loaded; the workers sleep on.
         """
-        await self._lifecycle.wake(self._notify)
+        async with self._room():
+            await self._lifecycle.wake(self._notify)
         self.why = ""
         self._used = self._clock()
 

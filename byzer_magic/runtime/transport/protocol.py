@@ -190,6 +190,24 @@ class FleetView(msgspec.Struct, frozen=True):
         unpack_texts(self, "problem")
 
 
+class RoomRequest(msgspec.Struct, frozen=True):
+    """Make room for the model of a deployment that wakes; True says that it may load it until the call is closed."""
+
+    alias: str
+    spec: DeploySpec
+
+
+class SleepRequest(msgspec.Struct, frozen=True):
+    """Unload the model until the next request comes."""
+
+    why: Localizable = ""
+    """Shown by `stat` and the panel; empty for a command."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "why")
+
+
 class AliasRequest(msgspec.Struct, frozen=True):
     """About one deployment."""
 
@@ -275,7 +293,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "scale": (ScaleRequest, Event),
     "drain": (DrainRequest, int),
     "restart": (RestartRequest, Event),
-    "sleep": (None, bool),
+    "sleep": (SleepRequest, bool),
     "follow": (None, Delta),
     "history": (None, Sample),
     "open": (None, Loading | Opened),
@@ -284,6 +302,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "abandon": (AbandonRequest, None),
     "remove": (RemoveRequest, int),
     "fleet": (None, FleetView),
+    "make_room": (RoomRequest, Loading | bool),
     "aliases": (None, list[str]),
     "locate": (AliasRequest, Endpoint),
     "resources": (None, Resources),
