@@ -49,8 +49,8 @@ class Rooms:
         self._sleep = sleep
         self._resources = resources
         self._clock = clock
-        self._loaded: dict[str, float] = {}
-        """When models were loaded."""
+        self._stays: dict[str, float] = {}
+        """Until when models stay that were loaded."""
         self._turn = asyncio.Lock()
 
     async def enter(self, alias: str, spec: DeploySpec) -> AsyncGenerator[Loading | bool, None]:
@@ -80,9 +80,13 @@ class Rooms:
                     names = sorted(one.alias for one in awake if one.takes.shares_with(short))
                     yield Loading(_("waiting for room, which {aliases} takes", aliases=listed(names)))
                     await asyncio.sleep(LOOK_SECONDS)
-            yield True
-            self._loaded[alias] = self._clock()
-            await asyncio.Event().wait()  # until the caller has loaded its model, and closes this
+            started = self._clock()
+            try:
+                yield True
+                await asyncio.Event().wait()  # until the caller has loaded its model, and closes this
+            finally:
+                now = self._clock()
+                self._stays[alias] = now + max(room.AWAKE_SECONDS, now - started)
 
     async def _freed(self, alias: str, needed: Amount) -> None:
         deadline = self._clock() + FREED_SECONDS
@@ -112,7 +116,7 @@ class Rooms:
                 alias=stat.model,
                 takes=takes[stat.model],
                 unused=min((worker.idle_seconds for worker in stat.workers), default=0.0),
-                loaded=now - self._loaded.get(stat.model, float("-inf")),
+                stays=self._stays.get(stat.model, now) - now,
                 busy=bool(stat.busy or stat.queued),
             )
             for stat in await self._stats()

@@ -11,8 +11,11 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.local_models import files, hardware, memory
 from byzer_magic.local_models.installed import file_formats
 
-AWAKE_SECONDS = 30.0
-"""How long a model that was loaded stays, whoever needs its room: two in turns would else do nothing but load."""
+AWAKE_SECONDS = 5.0
+"""How long a model that was loaded stays at least, whoever needs its room.
+
+It stays as long as its load has taken, too: models that take turns spend at most half of their time on loading.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,8 @@ class Awake:
     takes: Amount
     unused: float
     """Seconds since its last request came."""
-    loaded: float
-    """Seconds since its model was loaded."""
+    stays: float
+    """Seconds for which it is not to sleep yet, because it was loaded a moment ago; 0 or less when it may."""
     busy: bool
     """Whether it runs requests, or has them in its queue."""
 
@@ -70,14 +73,14 @@ def to_sleep(short: Amount, awake: Iterable[Awake]) -> list[str] | None:
         all of them would not free enough.
 
     Example:
-        >>> small = Awake(alias="small", takes=Amount(cpus=1), unused=60, loaded=90, busy=False)
+        >>> small = Awake(alias="small", takes=Amount(cpus=1), unused=60, stays=0, busy=False)
         >>> to_sleep(Amount(cpus=1), [small]), to_sleep(Amount(cpus=2), [small])
         (['small'], None)
     """
     helpful = [one for one in awake if one.takes.shares_with(short)]
     if _short_after(short, helpful):
         return None
-    may = sorted((one for one in helpful if not one.busy and one.loaded >= AWAKE_SECONDS), key=lambda one: -one.unused)
+    may = sorted((one for one in helpful if not one.busy and one.stays <= 0), key=lambda one: -one.unused)
     chosen: list[Awake] = []
     for one in may:
         if not _short_after(short, chosen):

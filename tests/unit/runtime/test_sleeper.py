@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -55,7 +56,9 @@ class Case:
         self.now = 1000.0
         self.admission = Admission(1, 2)
         self.workers = Workers(self.admission)
-        self.sleeper = Sleeper(self.workers, self.admission, idle, lambda _event: None, lambda: self.now)  # type: ignore[arg-type]
+        self.sleeper = Sleeper(
+            self.workers, self.admission, idle, contextlib.nullcontext, lambda _event: None, lambda: self.now
+        )  # type: ignore[arg-type]
 
     async def after(self, seconds: float) -> None:
         """Let time pass, with a tick each second at most."""
