@@ -51,7 +51,7 @@ def run_all(context: Context, commands: Iterable[Spec]) -> Any:
     ready = list(commands)
     for item in ready:
         if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
-            _plan(context, _plain(item))
+            checked_plan(context, _plain(item))
     value = None
     for item in ready:
         value = command_of(item).runner(context, item)
@@ -62,7 +62,7 @@ def _plain(item: specs.DeploySpec | specs.EasyDeploySpec) -> specs.DeploySpec:
     return presets.spec(item) if isinstance(item, specs.EasyDeploySpec) else item
 
 
-def _plan(context: Context, item: specs.DeploySpec) -> Plan:
+def checked_plan(context: Context, item: specs.DeploySpec) -> Plan:
     """Check a deployment; ask for a missing API key where the user can enter one."""
     while True:
         typed = {param: value for (alias, param), value in context.typed.items() if alias == item.model}
@@ -81,7 +81,7 @@ def _plan(context: Context, item: specs.DeploySpec) -> Plan:
 
 def deploy(context: Context, item: specs.DeploySpec) -> None:
     """Deploy a model, or only check it."""
-    plan = _plan(context, item)
+    plan = checked_plan(context, item)
     if plan.why:
         context.output.say(
             gettext("{alias}: {engine}, because {reason}.", alias=item.model, engine=plan.engine, reason=plan.why)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+from byzer_magic.actions import actions
 from byzer_magic.actions.context import Context
-from byzer_magic.commands import spec as specs
+from byzer_magic.commands import parser, spec as specs
+from byzer_magic.commands.options import options_of
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.rendering.deployments import cells
 from byzer_magic.runtime.transport.protocol import FleetEntry
@@ -54,3 +57,28 @@ def sleep(context: Context, item: specs.SleepSpec) -> None:
         context.output.say(_("{alias} is asleep: the next request loads its model again.", alias=item.model))
     else:
         context.output.say(_("{alias} was asleep already, or is working; nothing was changed.", alias=item.model))
+
+
+def update(context: Context, item: specs.UpdateSpec) -> None:
+    """Change a deployment without a break."""
+    manager = context.manager
+    manager.ensure(item.ray_address)
+    before = manager.run(manager.spec(item.model))
+    plan = actions.checked_plan(context, changed(before, item))
+    if item.dry_run:
+        context.output.text(parser.line(plan.spec, masked=True))
+        context.output.say(_("{alias}: all checks passed; nothing was changed (--dry_run).", alias=item.model))
+        return
+    context.output.events(item.model, manager.iterate(manager.update(plan)))
+
+
+def changed(before: specs.DeploySpec, item: specs.UpdateSpec) -> specs.DeploySpec:
+    """Return a deployment's spec with the options that an update gives; parameters are changed one by one."""
+    given = {opt.name: getattr(item, opt.name) for opt in options_of(type(item)) if opt.name not in KEPT}
+    given = {name: value for name, value in given.items() if value is not None}
+    params = {**before.infer_params, **item.infer_params}
+    return replace(before, **{**given, "infer_params": params, "replace": False, "dry_run": False})
+
+
+KEPT = ("model", "infer_params", "ray_address", "file", "dry_run")
+"""Options of an update that are not among those that change."""

@@ -148,7 +148,17 @@ class Manager:
         with env_file.lent() as environ:
             return resolve(spec, variables or {}, environ, typed)
 
-    async def deploy(self, plan: Plan) -> AsyncIterator[Event]:
+    def update(self, plan: Plan) -> AsyncIterator[Event]:
+        """Have a deployment serve another plan without a break, and yield events; the last one is Ready.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            NoRoom: the cluster has too little for the workers of both.
+            DeployError: the model could not be loaded; the deployment stays as it is.
+        """
+        return self._deploying(plan, "update")
+
+    def deploy(self, plan: Plan) -> AsyncIterator[Event]:
         """Create the deployment and yield its events; the last one is Ready.
 
         Leaving early (interrupt) or failing leaves nothing behind.
@@ -159,6 +169,19 @@ class Manager:
             DeployError: the model could not be loaded; the message gives the reason.
             RequestError: the spec says `check`, and the model does not answer.
         """
+        return self._deploying(plan, "deploy")
+
+    async def spec(self, alias: str) -> DeploySpec:
+        """Return a deployment as its user has typed it, secrets included.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        link = await self.connection.link(alias)
+        found: DeploySpec = await link.call("spec")
+        return found
+
+    async def _deploying(self, plan: Plan, how: str) -> AsyncIterator[Event]:
         from byzer_magic.runtime.cluster import discovery
         from byzer_magic.runtime.transport import plans, protocol
 
@@ -172,7 +195,7 @@ class Manager:
         ready = False
         message = plans.to_message(plan, spare=bool(self.settings.spare), folder=paths.working_folder())
         try:
-            async with aclosing(with_deadline(control.stream("deploy", message), LOAD_SECONDS)) as events:
+            async with aclosing(with_deadline(control.stream(how, message), LOAD_SECONDS)) as events:
                 async for event in events:
                     ready = isinstance(event, Ready)
                     yield event

@@ -76,7 +76,9 @@ class DeploySpec(Spec):
     gpus_per_worker: float = option(0.0, help=_("GPUs that Ray reserves for each worker"), kind="float", minimum=0)
     idle: float | None = option(
         None,
-        help=_("unload a local model after this time without a request (10m, 1h30m); the next request loads it again"),
+        help=_(
+            "unload a local model after this time without a request (10m, 1h30m; 0: never); the next request loads it again"
+        ),
         kind="duration",
         minimum=0,
     )
@@ -93,6 +95,38 @@ class DeploySpec(Spec):
         kind="bool",
     )
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
+
+
+def _of_deploy(name: str) -> Any:
+    """Return an option of `deploy` that is left as it is where it is not given."""
+    meta = dict(DeploySpec.__dataclass_fields__[name].metadata)
+    return option(**meta) if meta["kind"] == "params" else option(None, **meta)
+
+
+@command("update", run="byzer_magic.actions.fleet:update")
+class UpdateSpec(Spec):
+    """Changes of a deployment."""
+
+    summary = _("Change a deployment without a break: new workers take over when they are up, old ones finish.")
+    examples = (
+        "update --model gpt4o_chat --infer_params saas.model=gpt-4o-mini",
+        "update --model llama --model_path newer.gguf --num_workers 2",
+    )
+
+    model: str = _alias()
+    pretrained_model_type: str | None = _of_deploy("pretrained_model_type")
+    infer_backend: str | None = _of_deploy("infer_backend")
+    model_path: str | None = _of_deploy("model_path")
+    num_workers: int | None = _of_deploy("num_workers")
+    worker_concurrency: int | None = _of_deploy("worker_concurrency")
+    load_balance: str | None = _of_deploy("load_balance")
+    cpus_per_worker: float | None = _of_deploy("cpus_per_worker")
+    gpus_per_worker: float | None = _of_deploy("gpus_per_worker")
+    idle: float | None = _of_deploy("idle")
+    infer_params: Mapping[str, str] = _of_deploy("infer_params")
+    ray_address: str = _ray_address()
+    file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
+    dry_run: bool = option(default=False, help=_("check everything, change nothing"), kind="bool")
 
 
 @command("undeploy", run="byzer_magic.actions.actions:undeploy")

@@ -166,19 +166,23 @@ class SlotTable:
         self._candidates.offer(self._workers[worker])
         return self._serve(now)
 
-    def resize(self, wanted: Collection[int], now: float, *, health: str = "up") -> list[Grant]:
+    def resize(
+        self, wanted: Collection[int], now: float, *, health: str = "up", limit: int | None = None
+    ) -> list[Grant]:
         """Set the workers, and return the grants that follow.
 
         Args:
             wanted: indices of the workers to have; others are removed once their tickets are released.
             now: current time.
             health: health of new workers.
+            limit: slots of each new worker, from now on; None leaves it as it is.
 
         Raises:
             ValueError: an index is negative, or `health` is not one of `HEALTHS`.
         """
         if health not in HEALTHS or any(index < 0 for index in wanted):
             raise ValueError(f"cannot have workers {list(wanted)} of health {health!r}")
+        self._limit = limit or self._limit
         for worker in list(self._workers.values()):
             worker.leaving = worker.index not in wanted
             self._remove_if_idle(worker)
@@ -187,6 +191,13 @@ class SlotTable:
                 self._workers[index] = Worker(index, self._limit, self._limit, 0, now, health)
             self._candidates.offer(self._workers[index])
         return self._serve(now)
+
+    def use(self, policy: str) -> None:
+        """Choose workers by another policy, a key of `policy.POLICIES`, from now on."""
+        self._candidates = Candidates(POLICIES[policy], self._workers)
+        for worker in self._workers.values():
+            worker.rank = None
+            self._candidates.offer(worker)
 
     def snapshot(self, now: float, pids: Mapping[int, int] | None = None) -> list[WorkerStat]:
         """Return the counters of all workers in the order of their indices; one that is leaving is shown as `drained`.

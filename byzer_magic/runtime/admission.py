@@ -202,11 +202,21 @@ class Admission:
         if self.state(worker) == "drained":
             self.health(worker, "up")
 
-    def resize(self, workers: Collection[int], health: str) -> None:
-        """Set the workers: new ones start with `health`; those left out finish their requests and are removed."""
+    def use(self, policy: str) -> None:
+        """Choose workers by another policy, a key of `routing.policy.POLICIES`, from now on."""
+        self._table.use(policy)
+
+    def resize(self, workers: Collection[int], health: str, limit: int | None = None) -> None:
+        """Set the workers: those left out finish their requests and are removed.
+
+        Args:
+            workers: the indices to have.
+            health: the initial health of new ones.
+            limit: slots of each new one, from now on; None leaves it as it is.
+        """
         self._wanted = set(workers)
         self._drained &= self._wanted
-        self._grant(self._table.resize(workers, time.monotonic(), health=health))
+        self._grant(self._table.resize(workers, time.monotonic(), health=health, limit=limit))
         self._settle()
 
     def _settle(self) -> None:

@@ -66,6 +66,7 @@ class Controller:
         self._server = Server(
             {
                 "deploy": self._deploy,
+                "update": self._update,
                 "abandon": self._abandon,
                 "remove": self._remove,
                 "aliases": self._aliases,
@@ -126,18 +127,64 @@ class Controller:
         """
         plan = plans.to_plan(request)
         await self._fleet.settled(plan.spec.model)
+        if await self._is_renewable(plan):
+            try:
+                async for event in self._update(request):
+                    yield event
+            except errors.NoRoom:  # both do not fit: the old one goes first
+                yield Loading(_("there is no room for both: the deployment that is replaced goes first"))
+            else:
+                return
         replaced = await self._make_way(plan)
         async with AsyncExitStack() as stack:
-            if plan.backend.info.local:
-                room = await stack.enter_async_context(aclosing(self._rooms.enter(plan.spec.model, plan.spec)))
-                async for waiting in room:
-                    if not isinstance(waiting, Loading):
-                        break
-                    yield waiting
+            async for waiting in self._room_for(plan, stack):
+                yield waiting
             async for event in self._created(plan, request.folder, replaced=replaced):
                 yield event
         if request.spare:
             self._spawn(self._renew_spare())
+
+    async def _update(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+        """Have a deployment serve another plan without a break, and yield events; the last one is Ready.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            NoRoom: the cluster has too little for the workers of both.
+            ByzerError: the model could not be loaded; the deployment stays as it is.
+        """
+        plan = plans.to_plan(request)
+        alias = plan.spec.model
+        await self._fleet.settled(alias)
+        link = await asyncio.to_thread(self._link, alias)
+        async with AsyncExitStack() as stack:
+            async for waiting in self._room_for(plan, stack):
+                yield waiting
+            events = await stack.enter_async_context(aclosing(link.stream("update", request)))  # type: ignore[type-var]  # a generator
+            async for event in events:
+                if isinstance(event, Ready):
+                    running = self._fleet.running(plan)
+                    await asyncio.to_thread(self._fleet.keep, running, request.folder, event.capabilities)
+                yield event
+
+    async def _room_for(self, plan: Plan, stack: AsyncExitStack) -> AsyncIterator[Loading]:
+        """Yield what a model waits for; it may be loaded until the stack is closed."""
+        if not plan.backend.info.local:
+            return
+        events = await stack.enter_async_context(aclosing(self._rooms.enter(plan.spec.model, plan.spec)))
+        async for event in events:
+            if not isinstance(event, Loading):
+                return
+            yield event
+
+    async def _is_renewable(self, plan: Plan) -> bool:
+        """Return whether a plan replaces a deployment that works, so that it can go on until the new one is up."""
+        alias = plan.spec.model
+        if not (plan.spec.replace or self._fleet.is_restored(alias)):
+            return False
+        if alias not in await asyncio.to_thread(deployments.aliases):
+            return False
+        stat = await self._stat(alias)
+        return stat is not None and not stat.error and bool(stat.capabilities)
 
     async def _created(self, plan: Plan, folder: str, *, replaced: bool = False) -> AsyncGenerator[Event, None]:
         alias = plan.spec.model

@@ -62,6 +62,8 @@ class Fleet:
         """Note a deployment that is up."""
         alias = plan.spec.model
         self._why.pop(alias, None)
+        if alias not in self._restoring:
+            self._restored.discard(alias)
         self._put(self._wanted | {alias: wanted(plan, folder, capabilities)})
 
     def forget(self, alias: str) -> bool:
@@ -91,6 +93,11 @@ class Fleet:
         except errors.ConfigError:
             return False
         return True
+
+    def running(self, plan: Plan) -> Plan:
+        """Return a plan under the id of the deployment that it updates."""
+        item = self._wanted.get(plan.spec.model)
+        return replace(plan, id=item.plan_id) if item is not None else plan
 
     def specs(self) -> dict[str, DeploySpec]:
         """Return what is wanted, by alias."""

@@ -58,7 +58,7 @@ class Rooms:
 
         Where there cannot be enough room, it may load, too: what is then missing is what its error says.
         """
-        if not any(other.idle is not None for name, other in self._specs().items() if name != alias):
+        if not any(other.idle for name, other in self._specs().items() if name != alias):
             yield True  # nobody could sleep for it
             await asyncio.Event().wait()
         if self._turn.locked():
@@ -120,5 +120,5 @@ class Rooms:
                 busy=bool(stat.busy or stat.queued),
             )
             for stat in await self._stats()
-            if stat.model in takes and specs[stat.model].idle is not None
+            if stat.model in takes and specs[stat.model].idle
         ]

@@ -71,6 +71,12 @@ class Metrics:
                 if (speed := pace.tokens_per_second(reported.completion_tokens)) is not None:
                     self._speeds.append(speed)
 
+    def use(self, price: Price | None) -> None:
+        """Price tokens differently from now on; costs in another currency are counted anew."""
+        if price is None or self._price is None or price.currency != self._price.currency:
+            self.cost = 0.0 if price else None
+        self._price = price
+
     def _priced(self, item: Item) -> Item:
         """Return the item with the cost of its usage, where it has usage and the price is known."""
         usage: Usage | None = getattr(item, "usage", None)

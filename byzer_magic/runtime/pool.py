@@ -13,8 +13,9 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,24 @@ from byzer_magic import errors, request_ids
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.controller_link import to_controller
-from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
+from byzer_magic.runtime.cluster.node import attach_log, hide_more, socket_folder, tail
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.sleeper import Sleeper
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import plans, protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.workers import checking
 from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
-from byzer_magic.runtime.workers.lifecycle import Lifecycle, Workers
+from byzer_magic.runtime.workers.lifecycle import Held, Lifecycle, Workers, events_of
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request, Waiting
 
@@ -56,7 +58,7 @@ class Pool:
     """One deployment. Ray calls only `endpoint`; all other calls arrive over the socket."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self._plan = plan = desired_state.latest(plan)
         spec = plan.spec
         self._created = time.monotonic()
         self._node = ray.get_runtime_context().get_node_id()
@@ -72,9 +74,8 @@ class Pool:
             self._add_event,
         )
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
-        self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
-        url = str(plan.setup.params.get("saas.base_url") or "")
-        self._price = prices.find(spec.pretrained_model_type, self._title, url)
+        self._title = _title(plan)
+        self._price = _price(plan)
         self._metrics = Metrics(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
         """Numbered, oldest first; of the Loading events of one worker and stage, only the latest."""
@@ -100,6 +101,8 @@ class Pool:
                 "drain": self._lifecycle.drain,
                 "restart": self._lifecycle.restart,
                 "sleep": self._sleep,
+                "update": self._update,
+                "spec": self._spec,
                 "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
@@ -133,7 +136,7 @@ class Pool:
     # ---- opening
 
     def _new_workers(self) -> Workers:
-        return (EngineWorkers if self._plan.backend.info.local else ApiWorkers)(self._plan, self._health)
+        return _workers(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
         self._capabilities = self._lifecycle.workers.capabilities or self._capabilities
@@ -270,7 +273,7 @@ class Pool:
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._lifecycle.workers.ask, worker, capability, request)
+        start = functools.partial(self._lifecycle.ask, worker, capability, request)
         return self._metrics.measured(retried(start, self._tries))
 
     # ---- monitoring
@@ -284,7 +287,7 @@ class Pool:
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             traits=sorted(self._plan.backend.info.all_traits),
-            workers=self._admission.snapshot(self._lifecycle.workers.pids),
+            workers=self._admission.snapshot(self._lifecycle.pids),
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._created,
@@ -325,6 +328,38 @@ class Pool:
         """Unload the model until the next request; yield whether that was done."""
         yield await self._sleeper.sleep(request.why or _("put to sleep by a command"))
 
+    async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
+        """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""
+        yield self._plan.spec
+
+    async def _update(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+        """Serve another plan, without a break; the last event is Ready.
+
+        Raises:
+            ByzerError: its workers do not come up; the deployment stays as it is.
+        """
+        plan = replace(plans.to_plan(request), id=self._plan.id, token=self._plan.token)
+        hide_more(plan.hidden)
+        self._server.hide_more(plan.hidden)
+        started = time.monotonic()
+        held = Held(self._health)
+        workers = _workers(plan, held)
+
+        def adopt() -> None:
+            self._plan, self._title, self._price = plan, _title(plan), _price(plan)
+            self._metrics.use(self._price)
+            self._tries = plan.setup.params.get("saas.max_retries", 0)
+            self._capabilities = workers.capabilities
+            self._sleeper.idle = plan.spec.idle if plan.backend.info.local else None
+            held.release()
+
+        change = events_of(lambda notify: self._lifecycle.renew(plan, workers, adopt, notify))
+        async with aclosing(change) as events:  # type: ignore[type-var]  # a generator
+            async for event in events:
+                yield event
+        await asyncio.to_thread(desired_state.keep_plan, plan)
+        yield Ready(time.monotonic() - started, self._lifecycle.count, sorted(self._capabilities))
+
     @asynccontextmanager
     async def _room(self) -> AsyncIterator[None]:
         """Have the controller make room for the model, while the block loads it; without a controller, it may."""
@@ -345,7 +380,7 @@ class Pool:
             yield sample
 
     async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.workers.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # an SDK or Python may have written to stderr past our filter
 
     async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
@@ -358,13 +393,23 @@ class Pool:
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
-        removed = errors.NotDeployed(
-            _("{alias} was undeployed during the request.", alias=alias), _("The partial response is kept.")
-        )
-        self._server.end_calls(list(map(str, TABLE)), removed)
-        pids = [os.getpid(), *self._lifecycle.workers.all_pids()]
-        await self._lifecycle.workers.close()
+        pids = [os.getpid(), *self._lifecycle.all_pids()]
+        await self._lifecycle.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
         self._server.stop()
         discovery.withdraw(socket_folder(), alias)
         yield protocol.UndeployResult(unfinished, pids)
+
+
+def _workers(plan: Plan, health: Callable[[int, str], None]) -> Workers:
+    return (EngineWorkers if plan.backend.info.local else ApiWorkers)(plan, health)
+
+
+def _title(plan: Plan) -> str:
+    """Return the provider's name of the model, or the name of its file."""
+    return str(plan.setup.params.get("saas.model") or Path(plan.spec.model_path or plan.spec.model).name)
+
+
+def _price(plan: Plan) -> prices.Price | None:
+    url = str(plan.setup.params.get("saas.base_url") or "")
+    return prices.find(plan.spec.pretrained_model_type, _title(plan), url)

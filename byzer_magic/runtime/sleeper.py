@@ -44,7 +44,8 @@ class Sleeper:
         """Why the workers sleep, or why they could not be woken; empty while they are awake."""
         self._lifecycle = lifecycle
         self._admission = admission
-        self._idle = idle
+        self.idle = idle
+        """Seconds without a request after which they sleep; None or 0 for never."""
         self._room = room
         self._notify = notify
         self._clock = clock
@@ -61,8 +62,8 @@ class Sleeper:
         """Put the workers to sleep if they have been unused for long enough; called every second."""
         if self._admission.running or self._admission.queued or self._lifecycle.is_changing:
             self._used = self._clock()
-        elif self._idle is not None and self._clock() - self._used >= self._idle and not self._lifecycle.is_asleep:
-            self._start(self._fall_asleep(_("no request for {time}", time=durations.written(self._idle))))
+        elif self.idle and self._clock() - self._used >= self.idle and not self._lifecycle.is_asleep:
+            self._start(self._fall_asleep(_("no request for {time}", time=durations.written(self.idle))))
 
     def request_came(self) -> None:
         """Wake the workers if they sleep; where that fails, the requests that wait for them are refused."""

@@ -6,9 +6,12 @@ import msgspec
 from ray.experimental import internal_kv
 
 from byzer_magic.plan import Plan
+from byzer_magic.runtime.transport import plans
+from byzer_magic.runtime.transport.protocol import DeployRequest
 
 _SPACE = b"byzer"
 _DEPLOYING = b"deploying/"
+_PLANS = b"plans/"
 
 
 class DesiredState(msgspec.Struct, frozen=True):
@@ -39,6 +42,19 @@ def find(plan_id: str) -> DesiredState | None:
 def delete(plan: Plan) -> None:
     """Remove the stored state."""
     internal_kv._internal_kv_del(_key(plan.id), namespace=_SPACE)
+    internal_kv._internal_kv_del(_PLANS + plan.id.encode(), namespace=_SPACE)
+
+
+def keep_plan(plan: Plan) -> None:
+    """Store the plan of a deployment that was updated; it stays in the memory of Ray's head, as the first one does."""
+    message = msgspec.msgpack.encode(plans.to_message(plan, spare=False))
+    internal_kv._internal_kv_put(_PLANS + plan.id.encode(), message, overwrite=True, namespace=_SPACE)
+
+
+def latest(plan: Plan) -> Plan:
+    """Return the plan that a deployment was updated to since its pool was created, else that one."""
+    found = internal_kv._internal_kv_get(_PLANS + plan.id.encode(), namespace=_SPACE)
+    return plans.to_plan(msgspec.msgpack.decode(found, type=DeployRequest)) if found else plan
 
 
 def deploying(plan: Plan) -> None:

@@ -294,6 +294,8 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "drain": (DrainRequest, int),
     "restart": (RestartRequest, Event),
     "sleep": (SleepRequest, bool),
+    "update": (DeployRequest, Event),
+    "spec": (None, DeploySpec),
     "follow": (None, Delta),
     "history": (None, Sample),
     "open": (None, Loading | Opened),

@@ -111,6 +111,10 @@ class Server:
             "server_header": None,
         }
 
+    def hide_more(self, hidden: tuple[str, ...]) -> None:
+        """Replace these secrets, too, in the texts of unexpected errors from now on."""
+        self._hidden = (*self._hidden, *hidden)
+
     def endpoint(self, node: str) -> protocol.Endpoint:
         """Return where this server listens, on the given Ray node."""
         place = str(self._path), self._host, self._port

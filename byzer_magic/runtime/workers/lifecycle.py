@@ -59,6 +59,31 @@ class Workers(Protocol):
         ...
 
 
+class Held:
+    """Keeps the health of workers that do not serve yet, and passes it on from `release` on.
+
+    Args:
+        health: called with a worker's index and its health.
+    """
+
+    def __init__(self, health: Callable[[int, str], None]) -> None:
+        self._health = health
+        self._states: dict[int, str] | None = {}
+
+    def __call__(self, index: int, state: str) -> None:
+        """Take a worker's health."""
+        if self._states is None:
+            self._health(index, state)
+        else:
+            self._states[index] = state
+
+    def release(self) -> None:
+        """Pass on what was kept, and all that comes."""
+        states, self._states = self._states or {}, None
+        for index, state in states.items():
+            self._health(index, state)
+
+
 class Lifecycle:
     """Applies changes to the workers, one after the other.
 
@@ -71,6 +96,10 @@ class Lifecycle:
     def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
         self.workers = workers
         self._plan = plan
+        self._created = plan
+        """With whose resources Ray has created the pool's actor."""
+        self._leaving: dict[int, Workers] = {}
+        """Workers of an earlier plan that finish their last requests, by index."""
         self._admission = admission
         self._indices = list(range(plan.spec.num_workers))
         """The workers that the deployment is to have."""
@@ -103,6 +132,70 @@ class Lifecycle:
                 self._admission.drain(index, self._drained_error())
             if not asleep:
                 await self.workers.add(self._indices, notify)
+
+    # ---- another plan
+
+    async def renew(self, plan: Plan, workers: Workers, adopt: Callable[[], None], notify: Notify) -> None:
+        """Replace all workers by those of another plan, once all of these are up; the old ones finish their requests.
+
+        Args:
+            plan: the other plan, of the same alias.
+            workers: its workers, none of which has been added; their health counts once `adopt` was called.
+            adopt: called when they take over.
+            notify: receives the events.
+
+        Raises:
+            ByzerError: they do not come up; nothing has changed.
+        """
+        async with self._turn():
+            old, before = self._indices, self.workers
+            new = self._unused(plan.spec.num_workers)
+            await self._check_room(len(new), plan)
+            try:
+                await workers.add(new, notify)
+            except BaseException:  # a cancelled update, too
+                await asyncio.shield(workers.close())
+                raise
+            self._leaving |= dict.fromkeys(old, before)
+            self._plan, self.workers, self._indices = plan, workers, new
+            self._admission.use(plan.spec.load_balance)
+            self._admission.resize(new, "loading", plan.spec.worker_concurrency)
+            adopt()
+            for index in old:
+                self._retire(index)
+            await self._reserve(self.count)
+            await self._save()
+
+    # ---- all workers, those that leave included
+
+    def _of(self, index: int) -> Workers:
+        return self._leaving.get(index, self.workers)
+
+    @property
+    def _everyone(self) -> list[Workers]:
+        return list(dict.fromkeys([self.workers, *self._leaving.values()]))
+
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the items of a worker's response."""
+        return self._of(index).ask(index, capability, request)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Return the process ids of the workers that have a process of their own, by index."""
+        return {index: pid for workers in reversed(self._everyone) for index, pid in workers.pids.items()}
+
+    def all_pids(self) -> list[int]:
+        """Return the ids of the processes on this node that end with the workers."""
+        return [pid for workers in self._everyone for pid in workers.all_pids()]
+
+    async def log(self, lines: int) -> list[str]:
+        """Return the last lines of the workers' own logs."""
+        return [line for workers in self._everyone for line in await workers.log(lines)]
+
+    async def close(self) -> None:
+        """Remove all workers."""
+        for workers in self._everyone:
+            await workers.close()
 
     # ---- sleep
 
@@ -221,15 +314,16 @@ class Lifecycle:
         await self._reserve(count)
         await self._check_room(count - self.count)
 
-    async def _check_room(self, more: int) -> None:
-        spec = self._plan.spec
-        if self._plan.backend.info.local and more > 0:
+    async def _check_room(self, more: int, plan: Plan | None = None) -> None:
+        spec = (plan or self._plan).spec
+        if (plan or self._plan).backend.info.local and more > 0:
             needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
             await asyncio.to_thread(placement.check_resources, placement.more_workers(spec.model, more), *needed)
 
     async def _reserve(self, count: int) -> None:
         """Reserve the resources of API workers beyond those with which the pool's actor was created."""
-        extra = 0 if self._plan.backend.info.local else max(0, count - self._plan.spec.num_workers)
+        has = 0 if self._created.backend.info.local else self._created.spec.num_workers
+        extra = 0 if self._plan.backend.info.local else max(0, count - has)
         if extra != self._reserved:
             await placement.reserve_extra(self._plan, extra, self._reserved)
             self._reserved = extra
@@ -246,7 +340,10 @@ class Lifecycle:
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
             await self._admission.idle(index, math.inf)
-            await self.workers.remove(index)
+            await self._of(index).remove(index)
+            before = self._leaving.pop(index, None)
+            if before is not None and before not in self._leaving.values():
+                await before.close()
             del self._retiring[index]
 
         self._retiring[index] = asyncio.create_task(when_idle())

@@ -132,7 +132,7 @@ class House:
     async def until_it_waits(self) -> None:
         """Return once a model waits for room."""
         async with asyncio.timeout(60):
-            while not self.waited:  # noqa: ASYNC110 - it is a list
+            while not self.waited:
                 await asyncio.sleep(0.01)
 
 
