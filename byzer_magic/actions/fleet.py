@@ -73,10 +73,14 @@ def update(context: Context, item: specs.UpdateSpec) -> None:
 
 
 def changed(before: specs.DeploySpec, item: specs.UpdateSpec) -> specs.DeploySpec:
-    """Return a deployment's spec with the options that an update gives; parameters are changed one by one."""
+    """Return a deployment's spec with the options that an update gives.
+
+    Parameters are changed one by one; those of another type of backend mean nothing to a new one.
+    """
     given = {opt.name: getattr(item, opt.name) for opt in options_of(type(item)) if opt.name not in KEPT}
     given = {name: value for name, value in given.items() if value is not None}
-    params = {**before.infer_params, **item.infer_params}
+    other = item.pretrained_model_type not in (None, before.pretrained_model_type)
+    params = dict(item.infer_params) if other else {**before.infer_params, **item.infer_params}
     return replace(before, **{**given, "infer_params": params, "replace": False, "dry_run": False})
 
 

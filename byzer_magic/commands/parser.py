@@ -281,16 +281,30 @@ def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str]
     path = None if cls.keeps_file else given.pop("file", None)
     if path is None:
         return given
-    found = yaml_file.read(cls, read_file(path), path)
-    for name, value in found.items():
-        for key, text in _texts_in(name, value):
-            _check_text(key, f"{key} in {path}", text)
+    found = from_yaml(cls, read_file(path), path)
     if "infer_params" in found:
         found["infer_params"] |= given.pop("infer_params", {})
-    typed = {
+    return found | given
+
+
+def from_yaml(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
+    """Return the options in a YAML text, converted like a flag's values.
+
+    Args:
+        cls: the spec whose options they are.
+        text: the YAML.
+        path: the file's name, for errors.
+
+    Raises:
+        CommandError: it is not valid YAML, an option is unknown, or a value is a placeholder or of the wrong type.
+    """
+    found = yaml_file.read(cls, text, path)
+    for name, value in found.items():
+        for key, part in _texts_in(name, value):
+            _check_text(key, f"{key} in {path}", part)
+    return {
         opt.name: _typed(opt, found[opt.name], f"{opt.name} in {path}") for opt in options_of(cls) if opt.name in found
     }
-    return typed | given
 
 
 def _texts_in(name: str, value: Any) -> Iterable[tuple[str, str]]:

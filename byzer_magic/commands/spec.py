@@ -77,7 +77,7 @@ class DeploySpec(Spec):
     idle: float | None = option(
         None,
         help=_(
-            "unload a local model after this time without a request (10m, 1h30m; 0: never); the next request loads it again"
+            "unload a local model after this time without a request (10m, 1h30m; 0: never); the next one loads it again"
         ),
         kind="duration",
         minimum=0,
@@ -222,6 +222,31 @@ class FleetSpec(Spec):
     examples = ("fleet",)
 
     json: bool = option(default=False, help=_("print JSON"), kind="bool")
+    ray_address: str = _ray_address()
+
+
+@command("export", run="byzer_magic.actions.fleet_file:export")
+class ExportSpec(Spec):
+    """A file of all deployments."""
+
+    summary = _("Write the deployments into a YAML file, without secrets, for `apply`.")
+    examples = ("export fleet.yaml", "export fleet.yaml --force")
+
+    path: str = option(help=_("file to write"), positional=True, complete="path")
+    force: bool = option(default=False, help=_("write over a file that is there"), kind="bool")
+    ray_address: str = _ray_address()
+
+
+@command("apply", run="byzer_magic.actions.fleet_file:apply")
+class ApplySpec(Spec):
+    """A file of deployments that the cluster is to have."""
+
+    summary = _("Deploy what a YAML file has, and change what differs; what is the same is left alone.")
+    examples = ("apply fleet.yaml", "apply fleet.yaml --dry_run", "apply fleet.yaml --prune")
+
+    path: str = option(help=_("file to read"), positional=True, complete="path")
+    prune: bool = option(default=False, help=_("undeploy what the file does not have"), kind="bool")
+    dry_run: bool = option(default=False, help=_("show what would change, change nothing"), kind="bool")
     ray_address: str = _ray_address()
 
 

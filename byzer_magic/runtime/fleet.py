@@ -113,6 +113,8 @@ class Fleet:
                 why=self._why[alias].message if alias in self._why else "",
                 hint=self._why[alias].hint if alias in self._why else "",
                 restoring=alias in self._restoring,
+                spec=item.spec,
+                left_out=item.left_out,
             )
             for alias, item in sorted(self._wanted.items())
         ]

@@ -170,6 +170,10 @@ class FleetEntry(msgspec.Struct, frozen=True):
     """Why it does not run; empty while it does."""
     hint: Localizable = ""
     restoring: bool = False
+    spec: DeploySpec | None = None
+    """As typed, without the parameters in `left_out`."""
+    left_out: list[str] = []
+    """The parameters whose values were secrets, and are kept nowhere."""
 
     def __post_init__(self) -> None:
         """Unpack texts that have crossed a socket."""
