@@ -78,7 +78,7 @@ def changed(before: specs.DeploySpec, item: specs.UpdateSpec) -> specs.DeploySpe
     Parameters are changed one by one; those of another type of backend mean nothing to a new one.
     """
     given = {opt.name: getattr(item, opt.name) for opt in options_of(type(item)) if opt.name not in KEPT}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}  # `check` is of this command alone
     other = item.pretrained_model_type not in (None, before.pretrained_model_type)
     params = dict(item.infer_params) if other else {**before.infer_params, **item.infer_params}
     return replace(before, **{**given, "infer_params": params, "replace": False, "dry_run": False})

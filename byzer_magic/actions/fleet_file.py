@@ -17,7 +17,7 @@ from byzer_magic.i18n import Text, gettext as _, lazy_gettext, listed, localized
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.transport.protocol import FleetEntry
 
-PER_COMMAND = ("file", "replace", "dry_run", "ray_address")
+PER_COMMAND = ("file", "replace", "check", "dry_run", "ray_address")
 """Options of `deploy` that say how it is done, not what is to be."""
 
 

@@ -97,6 +97,20 @@ class DeploySpec(Spec):
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
+@command("undeploy", run="byzer_magic.actions.actions:undeploy")
+class UndeploySpec(Spec):
+    """A deployment to remove."""
+
+    summary = _("Remove a deployment; requests in flight may finish first.")
+    examples = ("undeploy --model gpt4o_chat", "undeploy --model gpt4o_chat --force")
+
+    model: str = _alias()
+    force: bool = option(default=False, help=_("do not wait for requests in flight"), kind="bool")
+    grace: float = option(30.0, help=_("seconds to wait for requests in flight"), kind="float", minimum=0)
+    ray_address: str = _ray_address()
+    file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
+
+
 def _of_deploy(name: str) -> Any:
     """Return an option of `deploy` that is left as it is where it is not given."""
     meta = dict(DeploySpec.__dataclass_fields__[name].metadata)
@@ -126,21 +140,8 @@ class UpdateSpec(Spec):
     infer_params: Mapping[str, str] = _of_deploy("infer_params")
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
+    check: bool = option(default=False, help=_("ask the new workers for one token before they take over"), kind="bool")
     dry_run: bool = option(default=False, help=_("check everything, change nothing"), kind="bool")
-
-
-@command("undeploy", run="byzer_magic.actions.actions:undeploy")
-class UndeploySpec(Spec):
-    """A deployment to remove."""
-
-    summary = _("Remove a deployment; requests in flight may finish first.")
-    examples = ("undeploy --model gpt4o_chat", "undeploy --model gpt4o_chat --force")
-
-    model: str = _alias()
-    force: bool = option(default=False, help=_("do not wait for requests in flight"), kind="bool")
-    grace: float = option(30.0, help=_("seconds to wait for requests in flight"), kind="float", minimum=0)
-    ray_address: str = _ray_address()
-    file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
 def _worker(text: str) -> Any:

@@ -56,7 +56,11 @@ def wanted(plan: Plan, folder: str, capabilities: list[str]) -> Wanted:
     left_out = [name for name, text in params.items() if _is_secret(name, text, plan.hidden)]
     kept = {name: text for name, text in params.items() if name not in left_out}
     spec = replace(
-        plan.spec, infer_params=kept, model_path=plan.setup.model_path or plan.spec.model_path, replace=False
+        plan.spec,
+        infer_params=kept,
+        model_path=plan.setup.model_path or plan.spec.model_path,
+        replace=False,
+        check=False,
     )
     return Wanted(
         spec=spec, plan_id=plan.id, folder=folder, left_out=left_out, capabilities=capabilities,

@@ -41,8 +41,9 @@ from byzer_magic.runtime.transport import plans, protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.workers import checking
 from byzer_magic.runtime.workers.api_workers import ApiWorkers
+from byzer_magic.runtime.workers.crew import Held, Workers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
-from byzer_magic.runtime.workers.lifecycle import Held, Lifecycle, Workers, events_of
+from byzer_magic.runtime.workers.lifecycle import Lifecycle, events_of
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request, Waiting
 
@@ -139,7 +140,7 @@ class Pool:
         return _workers(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
-        self._capabilities = self._lifecycle.workers.capabilities or self._capabilities
+        self._capabilities = self._lifecycle.crew.current.capabilities or self._capabilities
         self._admission.health(worker, state)
 
     async def _open(self) -> None:
@@ -149,14 +150,14 @@ class Pool:
         pause = FIRST_PAUSE_SECONDS
         check = self._plan.spec.check and not restarted
         while (err := await self._opened(check=check)) is not None and not self._undeploying:
-            await self._lifecycle.workers.close()
+            await self._lifecycle.crew.close()
             self._fail(err)
             if not restarted:
                 self._add_event(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._lifecycle.workers = self._new_workers()
+            self._lifecycle.crew.current = self._new_workers()
         if err is not None:  # undeployed in the meantime
             return
         if self._error:
@@ -173,7 +174,7 @@ class Pool:
             await self._lifecycle.open(self._add_event)
             if check:
                 indices = range(self._lifecycle.count)
-                self._checked = await checking.check(self._plan, self._lifecycle.workers, indices, self._add_event)
+                self._checked = await checking.check(self._plan, self._lifecycle.crew.current, indices, self._add_event)
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
             return err
@@ -273,7 +274,7 @@ class Pool:
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._lifecycle.ask, worker, capability, request)
+        start = functools.partial(self._lifecycle.crew.ask, worker, capability, request)
         return self._metrics.measured(retried(start, self._tries))
 
     # ---- monitoring
@@ -287,7 +288,7 @@ class Pool:
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             traits=sorted(self._plan.backend.info.all_traits),
-            workers=self._admission.snapshot(self._lifecycle.pids),
+            workers=self._admission.snapshot(self._lifecycle.crew.pids),
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._created,
@@ -345,6 +346,11 @@ class Pool:
         held = Held(self._health)
         workers = _workers(plan, held)
 
+        async def prove(indices: list[int]) -> None:
+            self._checked = ""
+            if plan.spec.check:
+                self._checked = await checking.check(plan, workers, indices, self._add_event)
+
         def adopt() -> None:
             self._plan, self._title, self._price = plan, _title(plan), _price(plan)
             self._metrics.use(self._price)
@@ -353,12 +359,12 @@ class Pool:
             self._sleeper.idle = plan.spec.idle if plan.backend.info.local else None
             held.release()
 
-        change = events_of(lambda notify: self._lifecycle.renew(plan, workers, adopt, notify))
+        change = events_of(lambda notify: self._lifecycle.renew(plan, workers, prove, adopt, notify))
         async with aclosing(change) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
-        await asyncio.to_thread(desired_state.keep_plan, plan)
-        yield Ready(time.monotonic() - started, self._lifecycle.count, sorted(self._capabilities))
+        took = time.monotonic() - started
+        yield Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked)
 
     @asynccontextmanager
     async def _room(self) -> AsyncIterator[None]:
@@ -380,7 +386,7 @@ class Pool:
             yield sample
 
     async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.crew.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # an SDK or Python may have written to stderr past our filter
 
     async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
@@ -393,8 +399,8 @@ class Pool:
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
-        pids = [os.getpid(), *self._lifecycle.all_pids()]
-        await self._lifecycle.close()
+        pids = [os.getpid(), *self._lifecycle.crew.all_pids()]
+        await self._lifecycle.crew.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
         self._server.stop()
         discovery.withdraw(socket_folder(), alias)

@@ -13,8 +13,8 @@ from byzer_magic.errors import ByzerError, DeadlineExceeded
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import redact
 from byzer_magic.plan import Plan
+from byzer_magic.runtime.workers.crew import Workers
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.runtime.workers.lifecycle import Workers
 from byzer_magic.types import Item, Loading, Request
 
 DEADLINE_SECONDS = 60.0

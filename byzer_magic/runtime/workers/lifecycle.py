@@ -6,82 +6,22 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.capabilities import Capability
 from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.workers.crew import Crew, Workers
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.types import Event, Item, Loading, Ready, Request
+from byzer_magic.types import Event, Loading, Ready
 
 CANCEL_SECONDS = 5.0
 """How long cancelled requests may take to free their slots."""
-
-
-class Workers(Protocol):
-    """The workers of a deployment: `EngineWorkers` or `ApiWorkers`."""
-
-    capabilities: frozenset[Capability]
-
-    @property
-    def pids(self) -> dict[int, int]:
-        """Return the process ids of the workers that have a process of their own, by index."""
-        ...
-
-    async def add(self, indices: Collection[int], notify: Notify) -> None:
-        """Start more workers."""
-
-    async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
-        """Restart a worker; `first` marks the first one of this restart."""
-
-    async def remove(self, index: int) -> None:
-        """Remove a worker."""
-
-    async def close(self) -> None:
-        """Remove all workers, including those that are still loading."""
-
-    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the items of a worker's response."""
-        ...
-
-    def all_pids(self) -> list[int]:
-        """Return the ids of the processes on this node that end with the workers."""
-        ...
-
-    async def log(self, lines: int) -> list[str]:
-        """Return the last lines of the workers' own logs."""
-        ...
-
-
-class Held:
-    """Keeps the health of workers that do not serve yet, and passes it on from `release` on.
-
-    Args:
-        health: called with a worker's index and its health.
-    """
-
-    def __init__(self, health: Callable[[int, str], None]) -> None:
-        self._health = health
-        self._states: dict[int, str] | None = {}
-
-    def __call__(self, index: int, state: str) -> None:
-        """Take a worker's health."""
-        if self._states is None:
-            self._health(index, state)
-        else:
-            self._states[index] = state
-
-    def release(self) -> None:
-        """Pass on what was kept, and all that comes."""
-        states, self._states = self._states or {}, None
-        for index, state in states.items():
-            self._health(index, state)
 
 
 class Lifecycle:
@@ -94,12 +34,10 @@ class Lifecycle:
     """
 
     def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
-        self.workers = workers
+        self.crew = Crew(workers)
         self._plan = plan
         self._created = plan
         """With whose resources Ray has created the pool's actor."""
-        self._leaving: dict[int, Workers] = {}
-        """Workers of an earlier plan that finish their last requests, by index."""
         self._admission = admission
         self._indices = list(range(plan.spec.num_workers))
         """The workers that the deployment is to have."""
@@ -131,16 +69,20 @@ class Lifecycle:
             for index in wanted.drained:
                 self._admission.drain(index, self._drained_error())
             if not asleep:
-                await self.workers.add(self._indices, notify)
+                await self.crew.current.add(self._indices, notify)
 
     # ---- another plan
 
-    async def renew(self, plan: Plan, workers: Workers, adopt: Callable[[], None], notify: Notify) -> None:
+    async def renew(
+        self, plan: Plan, workers: Workers, prove: Callable[[list[int]], Awaitable[None]], adopt: Callable[[], None],
+        notify: Notify,
+    ) -> None:  # fmt: skip
         """Replace all workers by those of another plan, once all of these are up; the old ones finish their requests.
 
         Args:
             plan: the other plan, of the same alias.
             workers: its workers, none of which has been added; their health counts once `adopt` was called.
+            prove: checks them, by their indices, once they are up.
             adopt: called when they take over.
             notify: receives the events.
 
@@ -148,54 +90,28 @@ class Lifecycle:
             ByzerError: they do not come up; nothing has changed.
         """
         async with self._turn():
-            old, before = self._indices, self.workers
+            old = self._indices
             new = self._unused(plan.spec.num_workers)
             await self._check_room(len(new), plan)
             try:
                 await workers.add(new, notify)
+                await prove(new)
             except BaseException:  # a cancelled update, too
                 await asyncio.shield(workers.close())
                 raise
-            self._leaving |= dict.fromkeys(old, before)
-            self._plan, self.workers, self._indices = plan, workers, new
+            self.crew.take_over(workers, old)
+            self._plan, self._indices = plan, new
             self._admission.use(plan.spec.load_balance)
             self._admission.resize(new, "loading", plan.spec.worker_concurrency)
             adopt()
             for index in old:
                 self._retire(index)
-            await self._reserve(self.count)
-            await self._save()
+            await asyncio.shield(asyncio.create_task(self._keep(plan)))
 
-    # ---- all workers, those that leave included
-
-    def _of(self, index: int) -> Workers:
-        return self._leaving.get(index, self.workers)
-
-    @property
-    def _everyone(self) -> list[Workers]:
-        return list(dict.fromkeys([self.workers, *self._leaving.values()]))
-
-    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the items of a worker's response."""
-        return self._of(index).ask(index, capability, request)
-
-    @property
-    def pids(self) -> dict[int, int]:
-        """Return the process ids of the workers that have a process of their own, by index."""
-        return {index: pid for workers in reversed(self._everyone) for index, pid in workers.pids.items()}
-
-    def all_pids(self) -> list[int]:
-        """Return the ids of the processes on this node that end with the workers."""
-        return [pid for workers in self._everyone for pid in workers.all_pids()]
-
-    async def log(self, lines: int) -> list[str]:
-        """Return the last lines of the workers' own logs."""
-        return [line for workers in self._everyone for line in await workers.log(lines)]
-
-    async def close(self) -> None:
-        """Remove all workers."""
-        for workers in self._everyone:
-            await workers.close()
+    async def _keep(self, plan: Plan) -> None:
+        await self._reserve(self.count)
+        await self._save()
+        await asyncio.to_thread(desired_state.keep_plan, plan)
 
     # ---- sleep
 
@@ -225,7 +141,7 @@ class Lifecycle:
             ) in self._indices:  # before anything is awaited: a request that comes now is queued, and wakes them
                 self._admission.health(index, "asleep")
             for index in self._indices:
-                await self.workers.remove(index)
+                await self.crew.remove(index)
             return True
 
     async def wake(self, notify: Notify) -> None:
@@ -243,11 +159,11 @@ class Lifecycle:
                 self._admission.health(index, "loading")
             try:
                 await self._check_room(self.count)
-                await self.workers.add(self._indices, notify)
+                await self.crew.current.add(self._indices, notify)
             except BaseException:
                 for index in self._indices:
                     self._admission.health(index, "asleep")
-                    await self.workers.remove(index)
+                    await self.crew.remove(index)
                 raise
 
     @asynccontextmanager
@@ -293,7 +209,7 @@ class Lifecycle:
                 self._retire(index)
             try:
                 if new:
-                    async with aclosing(events_of(lambda notify: self.workers.add(new, notify))) as events:  # type: ignore[type-var]  # a generator
+                    async with aclosing(events_of(lambda notify: self.crew.current.add(new, notify))) as events:  # type: ignore[type-var]  # a generator
                         async for event in events:
                             yield event
             finally:
@@ -333,17 +249,14 @@ class Lifecycle:
         for index in [index for index in new if self._admission.state(index) == "loading"]:
             self._indices.remove(index)
             self._admission.resize(self._indices, "loading")
-            await self.workers.remove(index)
+            await self.crew.remove(index)
         await self._reserve(self.count)
         await self._save()
 
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
             await self._admission.idle(index, math.inf)
-            await self._of(index).remove(index)
-            before = self._leaving.pop(index, None)
-            if before is not None and before not in self._leaving.values():
-                await before.close()
+            await self.crew.remove(index)
             del self._retiring[index]
 
         self._retiring[index] = asyncio.create_task(when_idle())
@@ -353,7 +266,7 @@ class Lifecycle:
         await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained))
 
     def _ready(self, started: float) -> Ready:
-        return Ready(time.monotonic() - started, self.count, sorted(self.workers.capabilities))
+        return Ready(time.monotonic() - started, self.count, sorted(self.crew.current.capabilities))
 
     # ---- drain and restart
 
@@ -421,7 +334,7 @@ class Lifecycle:
         finally:
             if not waited and before:  # the client has cancelled the restart
                 self._admission.health(index, "up" if before == "drained" else before)
-        async with aclosing(events_of(lambda notify: self.workers.restart(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
+        async with aclosing(events_of(lambda notify: self.crew.current.restart(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
         self._admission.undrain(index)
