@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from byzer_magic.client.manager import Manager
+from byzer_magic.runtime.cluster import discovery
 from tests.conftest import KEY, Shell
 from tests.ray.test_deploy import eventually
 from tests.servers.process import Process
@@ -70,3 +76,42 @@ def test_deployments_that_are_not_to_come_back_do_not(apart: Shell, provider: Pr
     apart.env["BYZER_RESTORE"] = "false"
     assert states(apart) == {"gpt": "not running"}
     assert "Nothing is deployed" in apart("list").stdout
+
+
+def test_update_takes_over_without_a_break_or_changes_nothing(
+    cluster: Manager, shell: Shell, provider: Process, gguf: Path
+) -> None:
+    deploy_api(shell, provider, "renewed", KEY)
+    words = [sys.executable, "-c", "from byzer_magic.cli import main; main()", "query", "--model", "renewed"]
+    streaming = subprocess.Popen(
+        [*words, "--query", "tokens:150@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE, text=True
+    )
+    assert eventually(lambda: busy(shell, "renewed"), 20)
+    done = shell(
+        "update", "--model", "renewed", "--num_workers", "3", "--infer_params", "saas.model=gpt-4o-mini", "--check"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "check passed" in done.stderr
+    assert shell("query", "--model", "renewed", "--query", "hello").stdout.strip() == "Echo: hello"
+    assert len(str(streaming.communicate(timeout=60)[0]).split()) == 150
+    assert cluster.run(cluster.stat("renewed")).title == "gpt-4o-mini"
+
+    refused = shell("update", "--model", "renewed", "--infer_params", "saas.model=no-such-model", "--check")
+    assert refused.returncode == 1
+    assert "no-such-model" in refused.stderr
+    assert shell("query", "--model", "renewed", "--query", "still here").stdout.strip() == "Echo: still here"
+
+    engine = ["--pretrained_model_type", "custom/auto", "--infer_backend", "llama_cpp", "--model_path", str(gguf)]
+    params = ["--infer_params", "driver=xllamacpp", "n_ctx=512", "max_tokens=8"]
+    assert shell("update", "--model", "renewed", *engine, "--num_workers", "1", *params).returncode == 0
+    assert "custom/auto" in shell("list").stdout
+    assert shell("query", "--model", "renewed", "--query", "Say hello.").stdout.strip()
+    pool = discovery.announced("renewed")
+    assert pool is not None
+    os.kill(pool.pid, signal.SIGKILL)  # the next process has the plan of the update
+    assert shell("query", "--model", "renewed", "--query", "Say hello.").stdout.strip()
+    assert shell("undeploy", "--model", "renewed", "--force").returncode == 0
+
+
+def busy(shell: Shell, alias: str) -> bool:
+    return bool(json.loads(shell("stat", "--model", alias, "--json").stdout)["busy_workers"])
