@@ -327,6 +327,14 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True, tag="waiting"):
         unpack_texts(self, "stage")
 
 
+class Routed(msgspec.Struct, frozen=True, array_like=True, tag="routed"):
+    """Another deployment answers in the place of the one that was asked; sent before its items."""
+
+    alias: str
+    skipped: list[tuple[str, Localizable]] = []
+    """Those that came before it, each with why it does not answer."""
+
+
 class Placed(msgspec.Struct, frozen=True, tag=True):
     """Ray has placed the deployment's pool: on `node`, as process `pid`."""
 

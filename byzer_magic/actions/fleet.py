@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from byzer_magic.actions import actions
 from byzer_magic.actions.context import Context
+from byzer_magic.backends import route
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import options_of
-from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.rendering.deployments import cells
 from byzer_magic.runtime.transport.protocol import FleetEntry
 from byzer_magic.stat import ModelStat
@@ -86,3 +88,19 @@ def changed(before: specs.DeploySpec, item: specs.UpdateSpec) -> specs.DeploySpe
 
 KEPT = ("model", "infer_params", "ray_address", "file", "dry_run")
 """Options of an update that are not among those that change."""
+
+
+def alias(context: Context, item: specs.AliasSpec) -> None:
+    """Deploy a route: a name that stands for several deployments."""
+    name, equals, to = item.definition.partition("=")
+    if not equals or not name.strip() or not to.strip():
+        raise CommandError(
+            lazy_gettext("{definition} is not NAME=DEPLOYMENTS.", definition=repr(item.definition)),
+            lazy_gettext("Write, for example: alias best=gpt4o,claude"),
+        )
+    params = {route.TO: to.strip()} | ({} if item.patience is None else {route.PATIENCE: str(item.patience)})
+    spec = specs.DeploySpec(
+        model=name.strip(), pretrained_model_type=route.KIND, worker_concurrency=item.worker_concurrency,
+        infer_params=params, replace=item.replace, ray_address=item.ray_address,
+    )  # fmt: skip
+    actions.deploy(context, spec)

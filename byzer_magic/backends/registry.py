@@ -25,6 +25,9 @@ from byzer_magic.local_models import installed
 from byzer_magic.local_models.installed import Engine
 from byzer_magic.log import get_logger
 
+ROUTE = "route"
+"""The type whose deployments pass requests on to others."""
+
 log = get_logger("registry")
 
 
@@ -74,7 +77,7 @@ def engines() -> dict[str, Engine]:
 def kinds() -> list[str]:
     """Return every value that `--pretrained_model_type` can have."""
     others = [name for name in sorted(plugins.entry_points()) if not name.startswith(plugins.ENGINE)]
-    return list(dict.fromkeys(["custom/auto", *families(), *saas_kinds(), *others]))
+    return list(dict.fromkeys(["custom/auto", *families(), *saas_kinds(), ROUTE, *others]))
 
 
 def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
@@ -103,6 +106,8 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
         return _load(f"byzer_magic.backends.saas.{name}")
     if family == "saas" and name in compatible.load():
         return compatible.backend(name)
+    if kind == ROUTE:
+        return _load("byzer_magic.backends.route")
     if kind == "custom/auto":
         return _engine(infer_backend)
     if kind in families():

@@ -20,7 +20,7 @@ from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
 from byzer_magic.results.pace import Pace
-from byzer_magic.types import Dispatched, Progress, Usage, Waiting
+from byzer_magic.types import Dispatched, Progress, Routed, Usage, Waiting
 
 RequestT = TypeVar("RequestT", bound=types.Request)
 ResultT = TypeVar("ResultT", bound=Result, covariant=True)
@@ -42,6 +42,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._started = time.perf_counter()
         self._pace = Pace()
         self._dispatched: Dispatched | None = None
+        self._routed: Routed | None = None
         self.waiting: Waiting | None = None
         """What the request waits for, while it is in the queue."""
 
@@ -55,6 +56,9 @@ class Collector(ABC, Generic[RequestT, ResultT]):
             self.waiting = item
             return
         self.waiting = None
+        if isinstance(item, Routed):
+            self._routed = item
+            return
         if isinstance(item, Dispatched):
             self._dispatched = item
             return
@@ -90,6 +94,8 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         queued = self._dispatched.queued if self._dispatched else 0.0
         return {
             "model": self.model,
+            "served_by": self._routed.alias if self._routed else "",
+            "skipped": self._routed.skipped if self._routed else [],
             "worker": self._dispatched.worker if self._dispatched else None,
             "request_id": self._dispatched.request_id if self._dispatched else "",
             "usage": self._usage,

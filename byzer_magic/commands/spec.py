@@ -251,6 +251,25 @@ class ApplySpec(Spec):
     ray_address: str = _ray_address()
 
 
+@command("alias", run="byzer_magic.actions.fleet:alias")
+class AliasSpec(Spec):
+    """A name for several deployments."""
+
+    summary = _("Let one name stand for several deployments: the first that can answer, or each with a share.")
+    examples = ("alias best=gpt4o,claude,local", "alias ab=gpt4o:0.9,claude:0.1")
+
+    definition: str = option(help=_("NAME=a,b,c for the first that can, NAME=a:0.9,b:0.1 for shares"), positional=True)
+    patience: float | None = option(
+        None,
+        help=_("seconds until the first token, before the next one is asked; 60 by default"),
+        kind="float",
+        minimum=0,
+    )
+    worker_concurrency: int = option(1000, help=_("requests that it passes on at once"), kind="int", minimum=1)
+    replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
+    ray_address: str = _ray_address()
+
+
 @command("sleep", run="byzer_magic.actions.fleet:sleep")
 class SleepSpec(Spec):
     """A model to unload until it is needed."""

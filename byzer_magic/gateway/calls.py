@@ -22,7 +22,7 @@ from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
 from byzer_magic.log import get_logger
-from byzer_magic.types import ChatRequest, Dispatched, Request, Usage, Waiting
+from byzer_magic.types import ChatRequest, Dispatched, Request, Routed, Usage, Waiting
 
 if TYPE_CHECKING:
     from byzer_magic.gateway.gateway import Gateway
@@ -152,7 +152,7 @@ class Call:
             async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     meter.add(item)
-                    if isinstance(item, Dispatched | Waiting):
+                    if isinstance(item, Dispatched | Waiting | Routed):
                         continue
                     if self.first is None:
                         self.first = time.monotonic()

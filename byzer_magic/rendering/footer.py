@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byzer_magic.i18n import gettext as _, ngettext
+from byzer_magic.i18n import gettext as _, localized, ngettext
 from byzer_magic.rendering.amounts import money
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
@@ -17,7 +17,10 @@ def line(result: Result, *, by_error: bool = False) -> str:
         by_error: an error ended it, and is shown beside it.
     """
     parts = [result.model]
-    if result.worker is not None:
+    if result.served_by:
+        parts.append(_("served by {alias}", alias=result.served_by))
+        parts += [_("{name}: {text}", name=name, text=localized(why)) for name, why in result.skipped]
+    elif result.worker is not None:
         parts.append(_("worker {index}", index=result.worker))
     parts += filter(None, [contents(result)])  # audio and images have captions of their own
     parts += figures(result)

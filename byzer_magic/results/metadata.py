@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from byzer_magic.errors import ByzerError
-from byzer_magic.types import Usage
+from byzer_magic.types import Localizable, Usage
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -28,6 +28,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """The alias that was asked."""
     worker: int | None = None
+    served_by: str = ""
+    """The deployment that answered, where the alias is a route."""
+    skipped: list[tuple[str, Localizable]] = []
+    """Deployments of the route that did not answer, each with the reason."""
     usage: Usage | None = None
     """Tokens, where the provider or engine counts them."""
     timings: Timings = Timings()

@@ -22,6 +22,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors, request_ids
+from byzer_magic.backends import registry
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
@@ -44,6 +45,7 @@ from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.runtime.workers.crew import Held, Workers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle, events_of
+from byzer_magic.runtime.workers.route_workers import RouteWorkers
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request, Waiting
 
@@ -408,6 +410,8 @@ class Pool:
 
 
 def _workers(plan: Plan, health: Callable[[int, str], None]) -> Workers:
+    if plan.spec.pretrained_model_type == registry.ROUTE:
+        return RouteWorkers(plan, health)
     return (EngineWorkers if plan.backend.info.local else ApiWorkers)(plan, health)
 
 

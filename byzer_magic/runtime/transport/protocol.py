@@ -16,7 +16,7 @@ from byzer_magic import capabilities, errors, i18n
 from byzer_magic.backends.network import Network
 from byzer_magic.commands.spec import DeploySpec, ServeSpec
 from byzer_magic.stat import Delta, ModelStat, Sample
-from byzer_magic.types import Dispatched, Event, Loading, Localizable, Waiting, unpack_texts
+from byzer_magic.types import Dispatched, Event, Loading, Localizable, Routed, Waiting, unpack_texts
 
 VERSION = 2
 """Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
@@ -287,7 +287,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 METHODS: dict[str, tuple[Any, Any]] = {
     **{
-        capability.value: (row.request, row.chunk | Dispatched | Waiting)
+        capability.value: (row.request, row.chunk | Dispatched | Waiting | Routed)
         for capability, row in capabilities.TABLE.items()
     },
     "stat": (None, ModelStat),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.types import Item, Request
+from byzer_magic.types import Request
 
 
 class Workers(Protocol):
@@ -32,7 +32,7 @@ class Workers(Protocol):
     async def close(self) -> None:
         """Remove all workers, including those that are still loading."""
 
-    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Any]:
         """Yield the items of a worker's response."""
         ...
 
@@ -93,7 +93,7 @@ class Crew:
         if self._leaving.pop(index, None) is not None and workers not in self._everyone:
             await workers.close()
 
-    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Any]:
         """Yield the items of a worker's response."""
         return self._of(index).ask(index, capability, request)
 

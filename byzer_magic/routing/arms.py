@@ -1,0 +1,130 @@
+"""Which of several deployments answers under one name: the first that can, or each a share.
+
+Pure: times are arguments, in seconds of any monotonic clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+FAILURES = 3
+"""Failures in a row after which a deployment is left out for a while."""
+FIRST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 300.0
+"""How long it is left out: twice as long each time that the request which tries it again fails, too."""
+_SEPARATOR = re.compile(r"\s*(?:>|,|，|→)\s*")
+_WEIGHT = re.compile(r"(?P<alias>.+):(?P<weight>\d*\.?\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One of the deployments that answer."""
+
+    alias: str
+    weight: float | None = None
+    """Its share of the requests, in a sum of 1; None where the first that can answers."""
+
+
+def parse(text: str) -> list[Arm]:
+    """Return the deployments that a text names.
+
+    Args:
+        text: `a>b>c` or `a,b,c` for the first that can; `a:0.9,b:0.1` for shares, of any sum.
+
+    Raises:
+        ValueError: the text has no alias, one twice, or shares for a part of them, or for none more than 0.
+
+    Example:
+        >>> [arm.alias for arm in parse("a > b")], [arm.weight for arm in parse("a:3,b:1")]
+        (['a', 'b'], [0.75, 0.25])
+    """
+    words = _SEPARATOR.split(text.strip())
+    shares = [match for match in map(_WEIGHT.fullmatch, words) if match]
+    if len(shares) < len(words) or ">" in text:
+        arms = [Arm(word) for word in words]
+    else:
+        total = sum(float(match["weight"]) for match in shares)
+        if not total:
+            raise ValueError(text)
+        arms = [Arm(match["alias"], float(match["weight"]) / total) for match in shares]
+    names = [arm.alias for arm in arms]
+    if not all(names) or len({*names}) < len(names):
+        raise ValueError(text)
+    return arms
+
+
+class Breaker:
+    """Leaves a deployment out that fails, and lets one request try it again after a while.
+
+    Example:
+        >>> breaker = Breaker()
+        >>> for _ in range(FAILURES):
+        ...     breaker.failed(now=0.0)
+        >>> breaker.lets_in(now=1.0), breaker.lets_in(now=11.0), breaker.lets_in(now=11.0)
+        (False, True, False)
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """In a row."""
+        self._until = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._trying = False
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it leaves the deployment out, but for a try."""
+        return self.failures >= FAILURES
+
+    def lets_in(self, now: float) -> bool:
+        """Return whether a request may go there now; one that may is to end in `worked`, `failed` or `cancelled`."""
+        if not self.is_open:
+            return True
+        if self._trying or now < self._until:
+            return False
+        self._trying = True
+        return True
+
+    def worked(self) -> None:
+        """Note that a request was answered."""
+        self.failures, self._pause, self._trying = 0, FIRST_PAUSE_SECONDS, False
+
+    def failed(self, now: float) -> None:
+        """Note that a request failed."""
+        self.failures += 1
+        if self.is_open:
+            self._until = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        self._trying = False
+
+    def cancelled(self) -> None:
+        """Note that a request ended before anything was known."""
+        self._trying = False
+
+
+class Turns:
+    """Gives each arm its share, as exactly as whole requests allow: no run of luck sends ten in a row to one.
+
+    Example:
+        >>> turns = Turns(parse("a:0.75,b:0.25"))
+        >>> [turns.next() for _ in range(4)]
+        ['a', 'a', 'b', 'a']
+    """
+
+    def __init__(self, arms: Collection[Arm]) -> None:
+        self._credit = {arm.alias: 0.0 for arm in arms}
+        self._weights = {arm.alias: arm.weight or 0.0 for arm in arms}
+
+    def next(self, among: Collection[str] | None = None) -> str:
+        """Return the arm that is next; with `among`, of these only.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for alias, weight in self._weights.items():
+            self._credit[alias] += weight
+        chosen = max((alias for alias in self._credit if among is None or alias in among), key=self._credit.__getitem__)
+        self._credit[chosen] -= 1.0
+        return chosen

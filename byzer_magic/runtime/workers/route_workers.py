@@ -1,0 +1,169 @@
+"""The workers of a route: each request goes on to another deployment, and to the next one where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import aclosing, suppress
+from typing import Any
+
+from byzer_magic import errors
+from byzer_magic.backends.route import PATIENCE, TO
+from byzer_magic.capabilities import Capability, needed_by
+from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.plan import Plan
+from byzer_magic.routing.arms import Breaker, Turns, parse
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.types import Dispatched, Item, Loading, Request, Routed, Waiting
+
+STAT_SECONDS = 5.0
+"""How long a deployment may take to say what it can do."""
+
+
+class RouteWorkers:
+    """Workers that ask other deployments, with the interface of `crew.Workers`.
+
+    Args:
+        plan: the route.
+        health: called with a worker's index and its new health.
+    """
+
+    def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
+        self.capabilities: frozenset[Capability] = frozenset()
+        self.pids: dict[int, int] = {}
+        self._health = health
+        self._arms = parse(str(plan.setup.params[TO]))
+        self._patience = float(plan.setup.params[PATIENCE])
+        self._turns = Turns(self._arms) if self._arms[0].weight is not None else None
+        self._breakers = {arm.alias: Breaker() for arm in self._arms}
+        self._can: dict[str, frozenset[Capability]] = {}
+        self._links: dict[str, Link] = {}
+
+    async def add(self, indices: Collection[int], notify: Notify) -> None:
+        """Add workers, once it is known what the deployments can do.
+
+        Raises:
+            NotDeployed: none of them is there.
+        """
+        for arm in self._arms:
+            notify(Loading(_("asking {alias} what it can do", alias=arm.alias)))
+            with suppress(errors.ByzerError, TimeoutError):
+                await self._learn(arm.alias)
+        if not self._can:
+            raise errors.NotDeployed(
+                _("None of {aliases} is deployed.", aliases=listed(arm.alias for arm in self._arms)),
+                _("Deploy one of them first."),
+            )
+        for index in indices:
+            self._health(index, "up")
+
+    async def _learn(self, alias: str) -> frozenset[Capability]:
+        if alias not in self._can:
+            stat = await asyncio.wait_for((await self._link(alias)).call("stat"), STAT_SECONDS)
+            self._can[alias] = frozenset(map(Capability, stat.capabilities))
+            self.capabilities |= self._can[alias]
+        return self._can[alias]
+
+    async def _link(self, alias: str) -> Link:
+        from byzer_magic.runtime.cluster import deployments  # it knows the pool, which knows this module
+
+        known = self._links.get(alias)
+        if known is None or not known.connected:
+            known = self._links[alias] = await asyncio.to_thread(deployments.link_to, alias, known)
+        return known
+
+    async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
+        """Look anew what the deployments can do."""
+        if first:
+            self._can.clear()
+            await self.add([index], notify)
+        self._health(index, "up")
+
+    async def remove(self, _index: int) -> None:
+        """Remove a worker."""
+
+    async def ask(self, _index: int, capability: Capability, request: Request) -> AsyncIterator[Item | Routed]:
+        """Yield which deployment answers, then its items.
+
+        Raises:
+            ByzerError: that of the last deployment, where all have failed.
+        """
+        skipped: list[tuple[str, Any]] = []
+        failure: errors.ByzerError | None = None
+        for alias in self._order():
+            breaker = self._breakers[alias]
+            if not breaker.lets_in(time.monotonic()):
+                skipped.append((alias, _("left out after {count} failures in a row", count=breaker.failures)))
+                continue
+            begun = False
+            try:
+                if needed_by(request) - await self._learn(alias):
+                    breaker.cancelled()
+                    skipped.append((alias, _("it does not support this request")))
+                    continue
+                async with aclosing(self._items(alias, capability, request)) as items:  # type: ignore[type-var]  # a generator
+                    async for item in items:
+                        if not begun:
+                            begun = True
+                            yield Routed(alias, skipped)
+                        yield item
+            except (errors.ByzerError, TimeoutError) as err:
+                breaker.failed(time.monotonic())
+                failure = self._failure(alias, err)
+                if begun:
+                    raise failure from None
+                skipped.append((alias, failure.message))
+            except BaseException:  # cancelled by the client
+                breaker.cancelled()
+                raise
+            else:
+                breaker.worked()
+                return
+        raise failure or errors.Unsupported(
+            _(
+                "No deployment of this route takes the request: {why}",
+                why=listed(f"{name}: {why}" for name, why in skipped),
+            ),
+        )
+
+    def _order(self) -> list[str]:
+        """Return the deployments in the order in which they are to be asked."""
+        names = [arm.alias for arm in self._arms]
+        if self._turns is None:
+            return names
+        first = self._turns.next()
+        return [first, *(name for name in names if name != first)]
+
+    async def _items(self, alias: str, capability: Capability, request: Request) -> AsyncIterator[Item]:
+        link = await self._link(alias)
+        async with aclosing(link.stream(capability.value, request)) as items:  # type: ignore[type-var]  # a generator
+            async with asyncio.timeout(self._patience) as deadline:
+                async for item in items:
+                    if isinstance(item, Dispatched | Waiting):
+                        continue
+                    deadline.reschedule(None)
+                    yield item
+
+    def _failure(self, alias: str, err: errors.ByzerError | TimeoutError) -> errors.ByzerError:
+        if isinstance(err, errors.ByzerError):
+            return err
+        return errors.DeadlineExceeded(
+            _("{alias} sent nothing within {seconds:g} s.", alias=alias, seconds=self._patience),
+            _("A route with a longer route.patience waits longer."),
+        )
+
+    def all_pids(self) -> list[int]:
+        """Return the workers' own processes: there are none."""
+        return []
+
+    async def log(self, _lines: int) -> list[str]:
+        """Return the lines in logs of their own: there are none."""
+        return []
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for link in self._links.values():
+            await link.close()
+        self._links.clear()
