@@ -131,7 +131,7 @@ def _resolved(
         concurrency=spec.worker_concurrency * (1 if backend.info.local else spec.num_workers),
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
-        network=network.Network() if backend.info.local else network.of(params, environ),
+        network=network.Network() if backend.info.stays_here else network.of(params, environ),
     )
     same_source.check(backend.info, setup, same_source.Origins(spec.infer_params, typed, variables, environ))
     devices.check(backend.info, setup)

@@ -35,21 +35,21 @@ def show(context: Context, item: specs.FleetSpec) -> None:
         context.output.text(json.dumps(rows, indent=4, ensure_ascii=False))
         return
     headings = {"model": _("Model"), "type": _("Type"), "workers": _("Workers"), "state": _("State")}
-    empty = _("No deployment is kept: deploy a model, and it comes back when Ray is started again.")
+    empty = _("No deployments are kept yet. Deploy a model, and it comes back when Ray is started again.")
     context.output.table([{headings[name]: value for name, value in row.items()} for row in rows], empty)
     for entry in view.entries:
         if entry.why and entry.hint:
             context.output.say(_("{name}: {text}", name=entry.alias, text=localized(entry.hint)))
     if view.problem:
-        context.output.say(_("The fleet is not kept: {problem}", problem=localized(view.problem)))
+        context.output.say(_("The fleet cannot be saved: {problem}", problem=localized(view.problem)))
 
 
 def _state(entry: FleetEntry, stat: ModelStat | None) -> str:
     if stat is not None:
         return cells.state_of(stat, 0.0).text
     if entry.restoring:
-        return _("coming back")
-    return _("waits: {why}", why=localized(entry.why)) if entry.why else _("not running")
+        return _("restoring")
+    return _("waiting: {why}", why=localized(entry.why)) if entry.why else _("not running")
 
 
 def sleep(context: Context, item: specs.SleepSpec) -> None:
@@ -58,7 +58,9 @@ def sleep(context: Context, item: specs.SleepSpec) -> None:
     if context.manager.run(context.manager.sleep(item.model)):
         context.output.say(_("{alias} is asleep: the next request loads its model again.", alias=item.model))
     else:
-        context.output.say(_("{alias} was asleep already, or is working; nothing was changed.", alias=item.model))
+        context.output.say(
+            _("{alias} is already asleep, or has requests to finish; nothing was changed.", alias=item.model)
+        )
 
 
 def update(context: Context, item: specs.UpdateSpec) -> None:
@@ -95,7 +97,7 @@ def alias(context: Context, item: specs.AliasSpec) -> None:
     name, equals, to = item.definition.partition("=")
     if not equals or not name.strip() or not to.strip():
         raise CommandError(
-            lazy_gettext("{definition} is not NAME=DEPLOYMENTS.", definition=repr(item.definition)),
+            lazy_gettext("{definition} does not have the form NAME=DEPLOYMENTS.", definition=repr(item.definition)),
             lazy_gettext("Write, for example: alias best=gpt4o,claude"),
         )
     params = {route.TO: to.strip()} | ({} if item.patience is None else {route.PATIENCE: str(item.patience)})

@@ -26,8 +26,8 @@ def export(context: Context, item: specs.ExportSpec) -> None:
     path = paths.expanded(item.path)
     if paths.exists(path) and not item.force:
         raise CommandError(
-            lazy_gettext("{path} is there already.", path=item.path),
-            lazy_gettext("Add --force to write over it, or choose another name."),
+            lazy_gettext("{path} already exists.", path=item.path),
+            lazy_gettext("Add --force to overwrite it, or choose another name."),
         )
     context.manager.ensure(item.ray_address)
     entries = context.manager.run(context.manager.fleet()).entries
@@ -35,7 +35,7 @@ def export(context: Context, item: specs.ExportSpec) -> None:
     writing.write(path, text.encode())
     context.output.say(
         ngettext(
-            "{path}: {count} deployment, without secrets.", "{path}: {count} deployments, without secrets.",
+            "{path}: {count} deployment written, without secrets.", "{path}: {count} deployments written, without secrets.",
             count=len(entries), path=item.path,
         )
     )  # fmt: skip
@@ -134,8 +134,8 @@ def _shown(value: object, name: str = "") -> str:
 
 def _row(change: Change) -> dict[str, str]:
     words: dict[str, Text | str] = {
-        "deploy": lazy_gettext("new"), "update": lazy_gettext("changes"),
-        "undeploy": lazy_gettext("is undeployed"), "same": lazy_gettext("stays"),
+        "deploy": lazy_gettext("new"), "update": lazy_gettext("update"),
+        "undeploy": lazy_gettext("undeploy"), "same": lazy_gettext("unchanged"),
     }  # fmt: skip
     return {
         _("Model"): change.alias,

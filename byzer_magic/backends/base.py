@@ -92,6 +92,11 @@ class Info:
         return self.traits | ({Trait.ENGINE, Trait.IN_CLUSTER} if self.local else set())
 
     @property
+    def stays_here(self) -> bool:
+        """Return whether its requests never leave the cluster by themselves, so that no proxy or certificate matters."""
+        return Trait.IN_CLUSTER in self.all_traits
+
+    @property
     def modules(self) -> tuple[str, ...]:
         """Return the import names of which one must be installed."""
         return tuple(package.module for package in self.engine.packages) if self.engine else self.requires

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.capabilities import Trait
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.routing import arms
@@ -25,14 +26,15 @@ class RouteBackend(Backend):
     info = Info(
         kind=KIND,
         title="Route",
+        traits=frozenset({Trait.IN_CLUSTER}),
         params=(
             Param(
                 name=TO, required=True,
-                help=_("deployments that answer: a>b>c or a,b,c for the first that can, a:0.9,b:0.1 for shares"),
+                help=_("deployments: a,b,c for failover in this order, a:0.9,b:0.1 for shares"),
             ),
             Param(
                 name=PATIENCE, kind="float", default=PATIENCE_SECONDS,
-                help=_("seconds until the first token, before the next one is asked"),
+                help=_("seconds to wait for the first token before trying the next deployment"),
             ),
         ),
     )  # fmt: skip
@@ -45,12 +47,12 @@ class RouteBackend(Backend):
             found = arms.parse(to)
         except ValueError as err:
             raise BadParameter(
-                _("{name} is {value}, which does not name each deployment once.", name=TO, value=repr(to)),
-                _("Write a>b>c for the first that can, or a:0.9,b:0.1 for shares."),
+                _("{name} is {value}; it must name each deployment once.", name=TO, value=repr(to)),
+                _("Write a,b,c to ask them in this order, or a:0.9,b:0.1 for shares."),
             ) from err
         if any(arm.alias == setup.model for arm in found):
             raise BadParameter(
-                _("The route {alias} leads to itself.", alias=setup.model),
+                _("The route {alias} refers to itself.", alias=setup.model),
                 _("Name other deployments in {name}.", name=TO),
             )
 

@@ -32,7 +32,8 @@ def read(text: str, path: str) -> list[DeploySpec]:
     names = [item.model for item in specs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CommandError(
-            _("{path} has several deployments of {aliases}.", path=path, aliases=listed(twice)), _("Keep one of each.")
+            _("{path} defines {aliases} more than once.", path=path, aliases=listed(twice)),
+            _("Keep one definition of each."),
         )
     return specs
 

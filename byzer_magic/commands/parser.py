@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from byzer_magic.commands import former, typography, yaml_file
+from byzer_magic.commands import durations, former, typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
 from byzer_magic.commands.options import Option, Spec, convert, options_of, visible
@@ -379,7 +379,7 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
     if opt.kind == "texts":
         return [word for text in value for word in _flag_words(replace(opt, kind="text"), text)]
     if opt.kind != "params":
-        text = str(value)
+        text = durations.written(value) if opt.kind == "duration" else str(value)
         return [quote(f"{flag}={text}")] if text == "--" or _is_like_flag(text) else [flag, quote(text)]
     pairs = [f"{name}={text}" for name, text in value.items()]
     plain = [quote(pair) for pair in pairs if not _is_like_flag(pair)]

@@ -77,7 +77,7 @@ class DeploySpec(Spec):
     idle: float | None = option(
         None,
         help=_(
-            "unload a local model after this time without a request (10m, 1h30m; 0: never); the next one loads it again"
+            "unload a local model after this time without requests (10m, 1h30m; 0: never); the next request loads it again"
         ),
         kind="duration",
         minimum=0,
@@ -121,7 +121,9 @@ def _of_deploy(name: str) -> Any:
 class UpdateSpec(Spec):
     """Changes of a deployment."""
 
-    summary = _("Change a deployment without a break: new workers take over when they are up, old ones finish.")
+    summary = _(
+        "Change a deployment without interrupting it: new workers take over once they are up, old ones finish their requests."
+    )
     examples = (
         "update --model gpt4o_chat --infer_params saas.model=gpt-4o-mini",
         "update --model llama --model_path newer.gguf --num_workers 2",
@@ -140,7 +142,9 @@ class UpdateSpec(Spec):
     infer_params: Mapping[str, str] = _of_deploy("infer_params")
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
-    check: bool = option(default=False, help=_("ask the new workers for one token before they take over"), kind="bool")
+    check: bool = option(
+        default=False, help=_("request one token from the new workers before they take over"), kind="bool"
+    )
     dry_run: bool = option(default=False, help=_("check everything, change nothing"), kind="bool")
 
 
@@ -219,7 +223,7 @@ class ListSpec(Spec):
 class FleetSpec(Spec):
     """What the cluster is to have."""
 
-    summary = _("Show the deployments that the cluster is to have, and why those that do not run wait.")
+    summary = _("Show the deployments that the cluster should have, and why any of them is not running.")
     examples = ("fleet",)
 
     json: bool = option(default=False, help=_("print JSON"), kind="bool")
@@ -234,7 +238,7 @@ class ExportSpec(Spec):
     examples = ("export fleet.yaml", "export fleet.yaml --force")
 
     path: str = option(help=_("file to write"), positional=True, complete="path")
-    force: bool = option(default=False, help=_("write over a file that is there"), kind="bool")
+    force: bool = option(default=False, help=_("overwrite an existing file"), kind="bool")
     ray_address: str = _ray_address()
 
 
@@ -242,11 +246,11 @@ class ExportSpec(Spec):
 class ApplySpec(Spec):
     """A file of deployments that the cluster is to have."""
 
-    summary = _("Deploy what a YAML file has, and change what differs; what is the same is left alone.")
+    summary = _("Deploy what a YAML file describes and update what differs; the rest stays as it is.")
     examples = ("apply fleet.yaml", "apply fleet.yaml --dry_run", "apply fleet.yaml --prune")
 
     path: str = option(help=_("file to read"), positional=True, complete="path")
-    prune: bool = option(default=False, help=_("undeploy what the file does not have"), kind="bool")
+    prune: bool = option(default=False, help=_("undeploy deployments that are not in the file"), kind="bool")
     dry_run: bool = option(default=False, help=_("show what would change, change nothing"), kind="bool")
     ray_address: str = _ray_address()
 
@@ -255,17 +259,19 @@ class ApplySpec(Spec):
 class AliasSpec(Spec):
     """A name for several deployments."""
 
-    summary = _("Let one name stand for several deployments: the first that can answer, or each with a share.")
+    summary = _("Define a route: one alias for several deployments, with failover or fixed shares.")
     examples = ("alias best=gpt4o,claude,local", "alias ab=gpt4o:0.9,claude:0.1")
 
-    definition: str = option(help=_("NAME=a,b,c for the first that can, NAME=a:0.9,b:0.1 for shares"), positional=True)
+    definition: str = option(
+        help=_("NAME=a,b,c for failover in this order, NAME=a:0.9,b:0.1 for shares"), positional=True
+    )
     patience: float | None = option(
         None,
-        help=_("seconds until the first token, before the next one is asked; 60 by default"),
+        help=_("seconds to wait for the first token before trying the next deployment (default: 60)"),
         kind="float",
         minimum=0,
     )
-    worker_concurrency: int = option(1000, help=_("requests that it passes on at once"), kind="int", minimum=1)
+    worker_concurrency: int = option(1000, help=_("requests that the route forwards at once"), kind="int", minimum=1)
     replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
     ray_address: str = _ray_address()
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from byzer_magic.commands import durations
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
 from byzer_magic.commands.typography import explain
@@ -66,8 +67,9 @@ def write(spec: Spec) -> str:
     for opt in options_of(spec):
         value = getattr(spec, opt.name)
         if opt.name != "file" and (opt.required or value != opt.default):
-            plain = isinstance(value, bool | int | float)
-            found[opt.name] = value if plain else _writable(value)
+            if opt.kind == "duration" and value is not None:
+                value = durations.written(value)
+            found[opt.name] = value if isinstance(value, bool | int | float) else _writable(value)
     return _dumped(found)
 
 

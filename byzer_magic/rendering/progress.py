@@ -85,9 +85,9 @@ def waiting_words(waiting: types.Waiting) -> str:
 
     Example:
         >>> waiting_words(types.Waiting(3))
-        'in the queue, place 3'
+        'queued, position 3'
     """
-    queued = _("in the queue, place {place}", place=waiting.place)
+    queued = _("queued, position {place}", place=waiting.place)
     return _("{text} ({notes})", text=localized(waiting.stage), notes=queued) if waiting.stage else queued
 
 

@@ -78,6 +78,10 @@ class Breaker:
         """Return whether it leaves the deployment out, but for a try."""
         return self.failures >= FAILURES
 
+    def pause(self, now: float) -> float:
+        """Return the seconds until it lets a request in."""
+        return max(0.0, self._until - now)
+
     def lets_in(self, now: float) -> bool:
         """Return whether a request may go there now; one that may is to end in `worked`, `failed` or `cancelled`."""
         if not self.is_open:

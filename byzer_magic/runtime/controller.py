@@ -132,7 +132,7 @@ class Controller:
                 async for event in self._update(request):
                     yield event
             except errors.NoRoom:  # both do not fit: the old one goes first
-                yield Loading(_("there is no room for both: the deployment that is replaced goes first"))
+                yield Loading(_("not enough resources for both: removing the old deployment first"))
             else:
                 return
         replaced = await self._make_way(plan)

@@ -176,7 +176,9 @@ class Fleet:
             finally:
                 self._restoring.pop(alias).set()
 
-        await asyncio.gather(*map(one, missing))
+        routes = [alias for alias in missing if self._wanted[alias].spec.pretrained_model_type == registry.ROUTE]
+        await asyncio.gather(*(one(alias) for alias in missing if alias not in routes))
+        await asyncio.gather(*map(one, routes))  # which ask the others what they can do
 
 
 def _plan(item: Wanted) -> Plan:
@@ -187,8 +189,8 @@ def _plan(item: Wanted) -> Plan:
     """
     if item.left_out:
         raise errors.MissingKey(
-            _("its {params} was typed in the command, and secrets are kept nowhere.", params=listed(item.left_out)),
-            _("Deploy it again; one given as ${NAME} of the environment or of .env comes back by itself."),
+            _("{params} was typed in the command; secrets are not stored.", params=listed(item.left_out)),
+            _("Deploy it again. With ${NAME} from the environment or .env, it comes back by itself."),
         )
     with env_file.lent(Path(item.folder)) as environ:
         plan = resolve(item.spec, {}, environ)

@@ -106,7 +106,7 @@ class FleetFile:
         except msgspec.DecodeError as err:
             raise ConfigError(
                 _("{path} is not a list of deployments: {error}.", path=self.path, error=err),
-                _("Correct or remove it; deploy what it had again."),
+                _("Correct or remove the file, then deploy its models again."),
             ) from None
         return {item.spec.model: item for item in found}
 

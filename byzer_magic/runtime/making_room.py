@@ -65,7 +65,7 @@ class Rooms:
             yield Loading(_("waiting for another model to load"))
         async with self._turn:
             needed = await asyncio.to_thread(room.amount, spec)
-            while short := await self._short(alias, needed):
+            while short := await self._short(needed):
                 awake = await self._awake(alias)
                 chosen = room.to_sleep(short, awake)
                 if chosen is None:
@@ -75,10 +75,10 @@ class Rooms:
                     with suppress(errors.ByzerError):
                         await self._sleep(other, _("made room for {alias}", alias=alias))
                 if chosen:
-                    await self._freed(alias, needed)
+                    await self._freed(needed)
                 else:
                     names = sorted(one.alias for one in awake if one.takes.shares_with(short))
-                    yield Loading(_("waiting for room, which {aliases} takes", aliases=listed(names)))
+                    yield Loading(_("waiting for resources used by {aliases}", aliases=listed(names)))
                     await asyncio.sleep(LOOK_SECONDS)
             started = self._clock()
             try:
@@ -88,28 +88,28 @@ class Rooms:
                 now = self._clock()
                 self._stays[alias] = now + max(room.AWAKE_SECONDS, now - started)
 
-    async def _freed(self, alias: str, needed: Amount) -> None:
+    async def _freed(self, needed: Amount) -> None:
         deadline = self._clock() + FREED_SECONDS
-        while await self._short(alias, needed) and self._clock() < deadline:  # noqa: ASYNC110 - Ray signals nothing
+        while await self._short(needed) and self._clock() < deadline:  # noqa: ASYNC110 - Ray signals nothing
             await asyncio.sleep(LOOK_SECONDS / 5)
 
-    async def _short(self, alias: str, needed: Amount) -> Amount:
+    async def _short(self, needed: Amount) -> Amount:
         free = await asyncio.to_thread(self._resources)
         if needed.memory and free.memory:
-            awake = await self._takes(alias)
+            awake = await self._takes()
             memory = await asyncio.to_thread(room.free_memory, awake.values())
             free = Amount(cpus=free.cpus, gpus=free.gpus, memory=memory)
         return needed.minus(free)
 
-    async def _takes(self, alias: str) -> dict[str, Amount]:
-        """Return what the other engines take that have their model loaded."""
+    async def _takes(self) -> dict[str, Amount]:
+        """Return what the engines take that have their model loaded."""
         specs = self._specs()
         loaded = [stat.model for stat in await self._stats() if not stat.is_asleep]
-        found = [name for name in loaded if name != alias and name in specs and specs[name].model_path]
+        found = [name for name in loaded if name in specs and specs[name].model_path]
         return {name: await asyncio.to_thread(room.amount, specs[name]) for name in found}
 
     async def _awake(self, alias: str) -> list[Awake]:
-        takes = await self._takes(alias)
+        takes = await self._takes()
         specs, now = self._specs(), self._clock()
         return [
             Awake(
@@ -120,5 +120,5 @@ class Rooms:
                 busy=bool(stat.busy or stat.queued),
             )
             for stat in await self._stats()
-            if stat.model in takes and specs[stat.model].idle
+            if stat.model in takes and stat.model != alias and specs[stat.model].idle
         ]

@@ -42,8 +42,8 @@ from byzer_magic.runtime.transport import plans, protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.workers import checking
 from byzer_magic.runtime.workers.api_workers import ApiWorkers
-from byzer_magic.runtime.workers.crew import Held, Workers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
+from byzer_magic.runtime.workers.group import Held, Workers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle, events_of
 from byzer_magic.runtime.workers.route_workers import RouteWorkers
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
@@ -142,7 +142,7 @@ class Pool:
         return _workers(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
-        self._capabilities = self._lifecycle.crew.current.capabilities or self._capabilities
+        self._capabilities = self._lifecycle.group.current.capabilities or self._capabilities
         self._admission.health(worker, state)
 
     async def _open(self) -> None:
@@ -152,14 +152,14 @@ class Pool:
         pause = FIRST_PAUSE_SECONDS
         check = self._plan.spec.check and not restarted
         while (err := await self._opened(check=check)) is not None and not self._undeploying:
-            await self._lifecycle.crew.close()
+            await self._lifecycle.group.close()
             self._fail(err)
             if not restarted:
                 self._add_event(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._lifecycle.crew.current = self._new_workers()
+            self._lifecycle.group.current = self._new_workers()
         if err is not None:  # undeployed in the meantime
             return
         if self._error:
@@ -176,7 +176,9 @@ class Pool:
             await self._lifecycle.open(self._add_event)
             if check:
                 indices = range(self._lifecycle.count)
-                self._checked = await checking.check(self._plan, self._lifecycle.crew.current, indices, self._add_event)
+                self._checked = await checking.check(
+                    self._plan, self._lifecycle.group.current, indices, self._add_event
+                )
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
             return err
@@ -276,7 +278,7 @@ class Pool:
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._lifecycle.crew.ask, worker, capability, request)
+        start = functools.partial(self._lifecycle.group.ask, worker, capability, request)
         return self._metrics.measured(retried(start, self._tries))
 
     # ---- monitoring
@@ -290,7 +292,7 @@ class Pool:
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             traits=sorted(self._plan.backend.info.all_traits),
-            workers=self._admission.snapshot(self._lifecycle.crew.pids),
+            workers=self._admission.snapshot(self._lifecycle.group.pids),
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._created,
@@ -328,8 +330,17 @@ class Pool:
             self._sleeper.tick()
 
     async def _sleep(self, request: protocol.SleepRequest) -> AsyncIterator[bool]:
-        """Unload the model until the next request; yield whether that was done."""
-        yield await self._sleeper.sleep(request.why or _("put to sleep by a command"))
+        """Unload the model until the next request; yield whether that was done.
+
+        Raises:
+            Unsupported: the model runs elsewhere.
+        """
+        if not self._plan.backend.info.local:
+            raise errors.Unsupported(
+                _("{alias} is an API: no model is loaded for it here.", alias=self._plan.spec.model),
+                _("Use undeploy to remove it."),
+            )
+        yield await self._sleeper.sleep(request.why or _("put to sleep by `sleep`"))
 
     async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
         """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""
@@ -351,7 +362,7 @@ class Pool:
         async def prove(indices: list[int]) -> None:
             self._checked = ""
             if plan.spec.check:
-                self._checked = await checking.check(plan, workers, indices, self._add_event)
+                self._checked = await checking.check(plan, workers, indices, self._add_event, replaces=True)
 
         def adopt() -> None:
             self._plan, self._title, self._price = plan, _title(plan), _price(plan)
@@ -388,7 +399,7 @@ class Pool:
             yield sample
 
     async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.crew.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.group.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # an SDK or Python may have written to stderr past our filter
 
     async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
@@ -401,8 +412,8 @@ class Pool:
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
-        pids = [os.getpid(), *self._lifecycle.crew.all_pids()]
-        await self._lifecycle.crew.close()
+        pids = [os.getpid(), *self._lifecycle.group.all_pids()]
+        await self._lifecycle.group.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
         self._server.stop()
         discovery.withdraw(socket_folder(), alias)

@@ -63,7 +63,7 @@ class Sleeper:
         if self._admission.running or self._admission.queued or self._lifecycle.is_changing:
             self._used = self._clock()
         elif self.idle and self._clock() - self._used >= self.idle and not self._lifecycle.is_asleep:
-            self._start(self._fall_asleep(_("no request for {time}", time=durations.written(self.idle))))
+            self._start(self._fall_asleep(_("no requests for {time}", time=durations.written(self.idle))))
 
     def request_came(self) -> None:
         """Wake the workers if they sleep; where that fails, the requests that wait for them are refused."""

@@ -44,7 +44,7 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert apart("scale", "--model", "by_name", "--num_workers", "3").returncode == 0
     file = Path(apart.env["BYZER_CONFIG"]).parent / "fleets" / "local.json"
     assert eventually(lambda: '"num_workers": 3' in file.read_text(), 20)
-    assert eventually(lambda: states(apart)["small"].startswith("asleep: no request for 2s"), 20)
+    assert eventually(lambda: states(apart)["small"].startswith("asleep: no requests for 2s"), 20)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert KEY not in file.read_text()
     assert apart("shutdown").returncode == 0
@@ -55,7 +55,7 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert now["small"] == "asleep"
     assert "saas.api_key was typed" in now["typed"]
     refused = apart("query", "--model", "typed", "--query", "hello")
-    assert "typed is not running: its saas.api_key was typed in the command" in refused.stderr
+    assert "typed is not running: saas.api_key was typed in the command" in refused.stderr
     assert json.loads(apart("stat", "--model", "by_name", "--json").stdout)["total_workers"] == 3
 
     assert apart("query", "--model", "small", "--query", "Say hello.").stdout.strip()

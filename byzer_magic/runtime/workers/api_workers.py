@@ -15,7 +15,7 @@ from byzer_magic.types import Item, Loading, Request
 
 
 class ApiWorkers:
-    """API workers, with the interface of `crew.Workers`.
+    """API workers, with the interface of `group.Workers`.
 
     Args:
         plan: the deployment.

@@ -13,15 +13,15 @@ from byzer_magic.errors import ByzerError, DeadlineExceeded
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import redact
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.workers.crew import Workers
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.runtime.workers.group import Workers
 from byzer_magic.types import Item, Loading, Request
 
 DEADLINE_SECONDS = 60.0
 """How long the provider of an API may take; a local engine on few cores may need longer for a token."""
 
 
-async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: Notify) -> str:
+async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: Notify, *, replaces: bool = False) -> str:
     """Ask an API once, or each worker of a local engine, and return in words what that showed.
 
     Args:
@@ -29,6 +29,7 @@ async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: No
         workers: its workers, which are up.
         indices: those that it has.
         notify: receives the events.
+        replaces: whether they are to take the place of others, which stay where the check fails.
 
     Raises:
         ByzerError: the model does not answer; neither text nor hint has a secret in it.
@@ -42,11 +43,11 @@ async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: No
     except TimeoutError as err:
         raise DeadlineExceeded(
             _("The check got no response within {seconds:g} s.", seconds=DEADLINE_SECONDS),
-            join(_("Check the URL, and whether a proxy is needed."), _nothing_left(plan)),
+            join(_("Check the URL, and whether a proxy is needed."), _outcome(plan, replaces=replaces)),
         ) from err
     except ByzerError as err:
         err.message = redact(err.message, plan.hidden)
-        err.hint = join(redact(err.hint, plan.hidden), _nothing_left(plan))
+        err.hint = join(redact(err.hint, plan.hidden), _outcome(plan, replaces=replaces))
         raise
     if not all(asked):
         return _("not checked, since that would generate an image, which costs money")
@@ -64,6 +65,8 @@ async def _ask(plan: Plan, workers: Workers, index: int) -> bool:
     return await probe.ask(capability, send)
 
 
-def _nothing_left(plan: Plan) -> str:
+def _outcome(plan: Plan, *, replaces: bool) -> str:
     alias = plan.spec.model
+    if replaces:
+        return _("{alias} stays as it is: the check failed. It can be changed without the check.", alias=alias)
     return _("{alias} is not deployed: the check failed. It can be deployed without the check.", alias=alias)

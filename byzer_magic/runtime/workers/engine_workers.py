@@ -44,7 +44,7 @@ def loads_at_once(gpus: float = 0) -> int:
 
 
 class EngineWorkers:
-    """Engine workers, with the interface of `crew.Workers`.
+    """Engine workers, with the interface of `group.Workers`.
 
     Args:
         plan: the deployment.

@@ -16,8 +16,8 @@ from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.transport import protocol
-from byzer_magic.runtime.workers.crew import Crew, Workers
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.runtime.workers.group import WorkerGroup, Workers
 from byzer_magic.types import Event, Loading, Ready
 
 CANCEL_SECONDS = 5.0
@@ -34,7 +34,7 @@ class Lifecycle:
     """
 
     def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
-        self.crew = Crew(workers)
+        self.group = WorkerGroup(workers)
         self._plan = plan
         self._created = plan
         """With whose resources Ray has created the pool's actor."""
@@ -69,7 +69,7 @@ class Lifecycle:
             for index in wanted.drained:
                 self._admission.drain(index, self._drained_error())
             if not asleep:
-                await self.crew.current.add(self._indices, notify)
+                await self.group.current.add(self._indices, notify)
 
     # ---- another plan
 
@@ -99,7 +99,7 @@ class Lifecycle:
             except BaseException:  # a cancelled update, too
                 await asyncio.shield(workers.close())
                 raise
-            self.crew.take_over(workers, old)
+            self.group.take_over(workers, old)
             self._plan, self._indices = plan, new
             self._admission.use(plan.spec.load_balance)
             self._admission.resize(new, "loading", plan.spec.worker_concurrency)
@@ -141,7 +141,7 @@ class Lifecycle:
             ) in self._indices:  # before anything is awaited: a request that comes now is queued, and wakes them
                 self._admission.health(index, "asleep")
             for index in self._indices:
-                await self.crew.remove(index)
+                await self.group.remove(index)
             return True
 
     async def wake(self, notify: Notify) -> None:
@@ -159,11 +159,11 @@ class Lifecycle:
                 self._admission.health(index, "loading")
             try:
                 await self._check_room(self.count)
-                await self.crew.current.add(self._indices, notify)
+                await self.group.current.add(self._indices, notify)
             except BaseException:
                 for index in self._indices:
                     self._admission.health(index, "asleep")
-                    await self.crew.remove(index)
+                    await self.group.remove(index)
                 raise
 
     @asynccontextmanager
@@ -209,7 +209,7 @@ class Lifecycle:
                 self._retire(index)
             try:
                 if new:
-                    async with aclosing(events_of(lambda notify: self.crew.current.add(new, notify))) as events:  # type: ignore[type-var]  # a generator
+                    async with aclosing(events_of(lambda notify: self.group.current.add(new, notify))) as events:  # type: ignore[type-var]  # a generator
                         async for event in events:
                             yield event
             finally:
@@ -249,14 +249,14 @@ class Lifecycle:
         for index in [index for index in new if self._admission.state(index) == "loading"]:
             self._indices.remove(index)
             self._admission.resize(self._indices, "loading")
-            await self.crew.remove(index)
+            await self.group.remove(index)
         await self._reserve(self.count)
         await self._save()
 
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
             await self._admission.idle(index, math.inf)
-            await self.crew.remove(index)
+            await self.group.remove(index)
             del self._retiring[index]
 
         self._retiring[index] = asyncio.create_task(when_idle())
@@ -266,7 +266,7 @@ class Lifecycle:
         await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained))
 
     def _ready(self, started: float) -> Ready:
-        return Ready(time.monotonic() - started, self.count, sorted(self.crew.current.capabilities))
+        return Ready(time.monotonic() - started, self.count, sorted(self.group.current.capabilities))
 
     # ---- drain and restart
 
@@ -334,7 +334,7 @@ class Lifecycle:
         finally:
             if not waited and before:  # the client has cancelled the restart
                 self._admission.health(index, "up" if before == "drained" else before)
-        async with aclosing(events_of(lambda notify: self.crew.current.restart(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
+        async with aclosing(events_of(lambda notify: self.group.current.restart(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
         self._admission.undrain(index)

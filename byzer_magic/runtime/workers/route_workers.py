@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.backends.route import PATIENCE, TO
+from byzer_magic.backends.route import KIND, PATIENCE, TO
 from byzer_magic.capabilities import Capability, needed_by
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.plan import Plan
@@ -18,12 +18,14 @@ from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Dispatched, Item, Loading, Request, Routed, Waiting
 
+OF_THE_REQUEST = (errors.BadRequest, errors.ContentRefused, errors.ContextTooLong, errors.Unsupported)
+"""Errors that say nothing about whether a deployment works: the next one is asked, and none is left out for them."""
 STAT_SECONDS = 5.0
 """How long a deployment may take to say what it can do."""
 
 
 class RouteWorkers:
-    """Workers that ask other deployments, with the interface of `crew.Workers`.
+    """Workers that ask other deployments, with the interface of `group.Workers`.
 
     Args:
         plan: the route.
@@ -48,12 +50,12 @@ class RouteWorkers:
             NotDeployed: none of them is there.
         """
         for arm in self._arms:
-            notify(Loading(_("asking {alias} what it can do", alias=arm.alias)))
-            with suppress(errors.ByzerError, TimeoutError):
+            notify(Loading(_("checking the capabilities of {alias}", alias=arm.alias)))
+            with suppress(errors.ClusterError, errors.RequestError, TimeoutError):  # it may come later
                 await self._learn(arm.alias)
         if not self._can:
             raise errors.NotDeployed(
-                _("None of {aliases} is deployed.", aliases=listed(arm.alias for arm in self._arms)),
+                _("None of these is deployed: {aliases}.", aliases=listed(arm.alias for arm in self._arms)),
                 _("Deploy one of them first."),
             )
         for index in indices:
@@ -62,6 +64,10 @@ class RouteWorkers:
     async def _learn(self, alias: str) -> frozenset[Capability]:
         if alias not in self._can:
             stat = await asyncio.wait_for((await self._link(alias)).call("stat"), STAT_SECONDS)
+            if stat.kind == KIND:
+                raise errors.BadParameter(
+                    _("{alias} is a route itself.", alias=alias), _("Name the deployments of that route instead.")
+                )
             self._can[alias] = frozenset(map(Capability, stat.capabilities))
             self.capabilities |= self._can[alias]
         return self._can[alias]
@@ -95,13 +101,13 @@ class RouteWorkers:
         for alias in self._order():
             breaker = self._breakers[alias]
             if not breaker.lets_in(time.monotonic()):
-                skipped.append((alias, _("left out after {count} failures in a row", count=breaker.failures)))
+                skipped.append((alias, _("skipped after {count} failures in a row", count=breaker.failures)))
                 continue
             begun = False
             try:
                 if needed_by(request) - await self._learn(alias):
                     breaker.cancelled()
-                    skipped.append((alias, _("it does not support this request")))
+                    skipped.append((alias, _("does not support this request")))
                     continue
                 async with aclosing(self._items(alias, capability, request)) as items:  # type: ignore[type-var]  # a generator
                     async for item in items:
@@ -110,7 +116,10 @@ class RouteWorkers:
                             yield Routed(alias, skipped)
                         yield item
             except (errors.ByzerError, TimeoutError) as err:
-                breaker.failed(time.monotonic())
+                if isinstance(err, OF_THE_REQUEST):
+                    breaker.cancelled()
+                else:
+                    breaker.failed(time.monotonic())
                 failure = self._failure(alias, err)
                 if begun:
                     raise failure from None
@@ -121,12 +130,17 @@ class RouteWorkers:
             else:
                 breaker.worked()
                 return
-        raise failure or errors.Unsupported(
-            _(
-                "No deployment of this route takes the request: {why}",
-                why=listed(f"{name}: {why}" for name, why in skipped),
-            ),
-        )
+        raise failure or self._refused(skipped)
+
+    def _refused(self, skipped: list[tuple[str, Any]]) -> errors.ByzerError:
+        """Return the error for a request that was sent to nobody."""
+        why = listed(f"{name}: {reason}" for name, reason in skipped)
+        message = _("No deployment of this route can answer: {why}", why=why)
+        now = time.monotonic()
+        if waits := [breaker.pause(now) for breaker in self._breakers.values() if breaker.is_open]:
+            seconds = max(1.0, min(waits))
+            return errors.Overloaded(message, _("Try again in {seconds:.0f} s.", seconds=seconds), retry_after=seconds)
+        return errors.Unsupported(message)
 
     def _order(self) -> list[str]:
         """Return the deployments in the order in which they are to be asked."""
@@ -150,8 +164,8 @@ class RouteWorkers:
         if isinstance(err, errors.ByzerError):
             return err
         return errors.DeadlineExceeded(
-            _("{alias} sent nothing within {seconds:g} s.", alias=alias, seconds=self._patience),
-            _("A route with a longer route.patience waits longer."),
+            _("{alias} returned nothing within {seconds:g} s.", alias=alias, seconds=self._patience),
+            _("Set a longer --patience for the route."),
         )
 
     def all_pids(self) -> list[int]:

@@ -41,7 +41,7 @@ def test_file_may_be_empty(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("model: a\n---\nmodel: a\n", "several deployments of a"),
+        ("model: a\n---\nmodel: a\n", "defines a more than once"),
         ("model: a\n---\nmodel: b\nnum_workers: many\n", "num_workers in fleet.yaml is 'many'"),
         ("model: a\n---\nmodel: [b\n", "not valid YAML on line 3"),
         ("num_workers: 2\n", "deploy needs --model"),

@@ -158,7 +158,7 @@ async def test_model_in_use_is_waited_for() -> None:
     house.busy.add("a")
     loading = asyncio.create_task(house.load("b"))
     await house.until_it_waits()
-    assert house.waited[0] == "waiting for room, which a takes"
+    assert house.waited[0] == "waiting for resources used by a"
     assert house.awake == {"a"}
     house.busy.clear()
     await loading

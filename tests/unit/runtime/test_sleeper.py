@@ -83,7 +83,7 @@ async def test_workers_sleep_when_nobody_has_asked_for_as_long() -> None:
     assert not case.workers.is_asleep
     await case.after(1)
     assert case.workers.is_asleep
-    assert case.sleeper.why == "no request for 10m"
+    assert case.sleeper.why == "no requests for 10m"
 
 
 async def test_time_counts_from_the_end_of_the_last_request() -> None:

@@ -15,7 +15,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan, resolve
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state
-from byzer_magic.runtime.workers.crew import Held
+from byzer_magic.runtime.workers.group import Held
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
 from byzer_magic.types import ChatChunk, ChatRequest
 
@@ -100,7 +100,7 @@ class Case:
     async def answer(self, ticket: int) -> str:
         """Return the name of the workers that serve a ticket."""
         index = self.admission.worker_of(ticket)
-        items = self.lifecycle.crew.ask(index, Capability.CHAT, ChatRequest(messages=[]))
+        items = self.lifecycle.group.ask(index, Capability.CHAT, ChatRequest(messages=[]))
         return "".join([item.text async for item in items if isinstance(item, ChatChunk)])
 
 

@@ -70,7 +70,7 @@ class Held:
             self._health(index, state)
 
 
-class Crew:
+class WorkerGroup:
     """All workers of a deployment, by index.
 
     Args:
