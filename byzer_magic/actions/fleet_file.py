@@ -35,7 +35,8 @@ def export(context: Context, item: specs.ExportSpec) -> None:
     writing.write(path, text.encode())
     context.output.say(
         ngettext(
-            "{path}: {count} deployment written, without secrets.", "{path}: {count} deployments written, without secrets.",
+            "{path}: {count} deployment written, without secrets.",
+            "{path}: {count} deployments written, without secrets.",
             count=len(entries), path=item.path,
         )
     )  # fmt: skip

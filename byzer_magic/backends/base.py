@@ -93,7 +93,7 @@ class Info:
 
     @property
     def stays_here(self) -> bool:
-        """Return whether its requests never leave the cluster by themselves, so that no proxy or certificate matters."""
+        """Return whether its requests stay in the cluster, so that no proxy or certificate matters."""
         return Trait.IN_CLUSTER in self.all_traits
 
     @property

@@ -77,7 +77,8 @@ class DeploySpec(Spec):
     idle: float | None = option(
         None,
         help=_(
-            "unload a local model after this time without requests (10m, 1h30m; 0: never); the next request loads it again"
+            "unload a local model after this time without requests (10m, 1h30m; 0: never);"
+            " the next request loads it again"
         ),
         kind="duration",
         minimum=0,
@@ -121,9 +122,7 @@ def _of_deploy(name: str) -> Any:
 class UpdateSpec(Spec):
     """Changes of a deployment."""
 
-    summary = _(
-        "Change a deployment without interrupting it: new workers take over once they are up, old ones finish their requests."
-    )
+    summary = _("Change a deployment without interrupting it: new workers take over once they are up, old ones finish.")
     examples = (
         "update --model gpt4o_chat --infer_params saas.model=gpt-4o-mini",
         "update --model llama --model_path newer.gguf --num_workers 2",

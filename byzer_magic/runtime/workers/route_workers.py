@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
 from typing import Any
 
 from byzer_magic import errors
 from byzer_magic.backends.route import KIND, PATIENCE, TO
 from byzer_magic.capabilities import Capability, needed_by
-from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
 from byzer_magic.routing.arms import Breaker, Turns, parse
 from byzer_magic.runtime.transport.client import Link
@@ -22,6 +22,14 @@ OF_THE_REQUEST = (errors.BadRequest, errors.ContentRefused, errors.ContextTooLon
 """Errors that say nothing about whether a deployment works: the next one is asked, and none is left out for them."""
 STAT_SECONDS = 5.0
 """How long a deployment may take to say what it can do."""
+
+
+class _Skipped(Exception):
+    """A deployment is not asked."""
+
+    def __init__(self, why: Text) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class RouteWorkers:
@@ -94,43 +102,59 @@ class RouteWorkers:
         """Yield which deployment answers, then its items.
 
         Raises:
-            ByzerError: that of the last deployment, where all have failed.
+            ByzerError: that of the last deployment that was asked, where all have failed.
         """
         skipped: list[tuple[str, Any]] = []
         failure: errors.ByzerError | None = None
         for alias in self._order():
-            breaker = self._breakers[alias]
-            if not breaker.lets_in(time.monotonic()):
-                skipped.append((alias, _("skipped after {count} failures in a row", count=breaker.failures)))
-                continue
             begun = False
             try:
-                if needed_by(request) - await self._learn(alias):
-                    breaker.cancelled()
-                    skipped.append((alias, _("does not support this request")))
-                    continue
-                async with aclosing(self._items(alias, capability, request)) as items:  # type: ignore[type-var]  # a generator
+                async with aclosing(self._through(alias, capability, request)) as items:
                     async for item in items:
                         if not begun:
                             begun = True
                             yield Routed(alias, skipped)
                         yield item
-            except (errors.ByzerError, TimeoutError) as err:
-                if isinstance(err, OF_THE_REQUEST):
-                    breaker.cancelled()
-                else:
-                    breaker.failed(time.monotonic())
-                failure = self._failure(alias, err)
+            except _Skipped as err:
+                skipped.append((alias, err.why))
+            except errors.ByzerError as err:
                 if begun:
-                    raise failure from None
-                skipped.append((alias, failure.message))
-            except BaseException:  # cancelled by the client
-                breaker.cancelled()
-                raise
+                    raise
+                failure = err
+                skipped.append((alias, err.message))
             else:
-                breaker.worked()
                 return
         raise failure or self._refused(skipped)
+
+    async def _through(self, alias: str, capability: Capability, request: Request) -> AsyncGenerator[Item, None]:
+        """Yield the items of one deployment's response, and note whether it works.
+
+        Raises:
+            _Skipped: it is not asked.
+            ByzerError: it failed.
+        """
+        breaker = self._breakers[alias]
+        if not breaker.lets_in(time.monotonic()):
+            raise _Skipped(_("skipped after {count} failures in a row", count=breaker.failures))
+        try:
+            if needed_by(request) - await self._learn(alias):
+                raise _Skipped(_("does not support this request"))
+            async with aclosing(self._items(alias, capability, request)) as items:
+                async for item in items:
+                    yield item
+        except TimeoutError as err:
+            breaker.failed(time.monotonic())
+            raise self._late(alias) from err
+        except errors.ByzerError as err:
+            if isinstance(err, OF_THE_REQUEST):
+                breaker.cancelled()
+            else:
+                breaker.failed(time.monotonic())
+            raise
+        except BaseException:  # not asked, or cancelled by the client
+            breaker.cancelled()
+            raise
+        breaker.worked()
 
     def _refused(self, skipped: list[tuple[str, Any]]) -> errors.ByzerError:
         """Return the error for a request that was sent to nobody."""
@@ -150,7 +174,7 @@ class RouteWorkers:
         first = self._turns.next()
         return [first, *(name for name in names if name != first)]
 
-    async def _items(self, alias: str, capability: Capability, request: Request) -> AsyncIterator[Item]:
+    async def _items(self, alias: str, capability: Capability, request: Request) -> AsyncGenerator[Item, None]:
         link = await self._link(alias)
         async with aclosing(link.stream(capability.value, request)) as items:  # type: ignore[type-var]  # a generator
             async with asyncio.timeout(self._patience) as deadline:
@@ -160,9 +184,7 @@ class RouteWorkers:
                     deadline.reschedule(None)
                     yield item
 
-    def _failure(self, alias: str, err: errors.ByzerError | TimeoutError) -> errors.ByzerError:
-        if isinstance(err, errors.ByzerError):
-            return err
+    def _late(self, alias: str) -> errors.DeadlineExceeded:
         return errors.DeadlineExceeded(
             _("{alias} returned nothing within {seconds:g} s.", alias=alias, seconds=self._patience),
             _("Set a longer --patience for the route."),
