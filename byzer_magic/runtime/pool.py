@@ -412,6 +412,10 @@ class Pool:
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
+        removed = errors.NotDeployed(
+            _("{alias} was undeployed during the request.", alias=alias), _("The partial response is kept.")
+        )
+        self._server.end_calls(list(map(str, TABLE)), removed)
         pids = [os.getpid(), *self._lifecycle.group.all_pids()]
         await self._lifecycle.group.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
