@@ -13,7 +13,7 @@ from byzer_magic.commands.options import options_of
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.rendering.deployments import cells
-from byzer_magic.runtime.transport.protocol import FleetEntry
+from byzer_magic.runtime.transport.messages import FleetEntry
 from byzer_magic.stat import ModelStat
 
 

@@ -15,7 +15,7 @@ from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.files import paths, writing
 from byzer_magic.i18n import Text, gettext as _, lazy_gettext, listed, localized, ngettext
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.transport.protocol import FleetEntry
+from byzer_magic.runtime.transport.messages import FleetEntry
 
 PER_COMMAND = ("file", "replace", "check", "dry_run", "ray_address")
 """Options of `deploy` that say how it is done, not what is to be."""

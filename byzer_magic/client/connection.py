@@ -263,14 +263,14 @@ class Connection:
             ConnectionError: its process is being restarted, or nobody knows.
         """
         from byzer_magic.runtime.cluster import discovery
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
         if here := await asyncio.to_thread(discovery.announced, alias, self._address):
             return here
         if self._control is None:
             raise ConnectionError(alias)
         try:
-            found: Endpoint = await self._control.call("locate", protocol.AliasRequest(alias))
+            found: Endpoint = await self._control.call("locate", messages.AliasRequest(alias))
         except errors.WorkerLost as err:
             raise ConnectionError(alias) from err
         return found

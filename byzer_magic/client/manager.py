@@ -14,29 +14,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config, errors, request_ids
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client import follow, probe
+from byzer_magic.client import deploying, follow
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
-from byzer_magic.files import paths
-from byzer_magic.i18n import join, lazy_gettext as _, listed
-from byzer_magic.runtime.loop import LOOP, with_deadline
+from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet, ModelStat, Sample
-from byzer_magic.types import Event, Loading, Ready, Request
+from byzer_magic.types import Event, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
-    from byzer_magic.runtime.transport.client import Link
-    from byzer_magic.runtime.transport.protocol import AbandonRequest, FleetView, Resources
+    from byzer_magic.runtime.transport.messages import FleetView, Resources
 
 T = TypeVar("T")
 
-ABANDON_SECONDS = 15.0
-"""How long it may take to remove what there is of a deployment that was interrupted or has failed."""
-LOAD_SECONDS = 3600.0
-"""Without any progress for an hour, a deployment has failed."""
 STAT_SECONDS = 5.0
 """How long a deployment may take to return its counters when all are asked."""
 
@@ -156,7 +150,7 @@ class Manager:
             NoRoom: the cluster has too little for the workers of both.
             DeployError: the model could not be loaded; the deployment stays as it is.
         """
-        return self._deploying(plan, "update")
+        return deploying.deploying(self.connection, plan, "update", self.settings)
 
     def deploy(self, plan: Plan) -> AsyncIterator[Event]:
         """Create the deployment and yield its events; the last one is Ready.
@@ -169,7 +163,7 @@ class Manager:
             DeployError: the model could not be loaded; the message gives the reason.
             RequestError: the spec says `check`, and the model does not answer.
         """
-        return self._deploying(plan, "deploy")
+        return deploying.deploying(self.connection, plan, "deploy", self.settings)
 
     async def spec(self, alias: str) -> DeploySpec:
         """Return a deployment as its user has typed it, secrets included.
@@ -181,60 +175,15 @@ class Manager:
         found: DeploySpec = await link.call("spec")
         return found
 
-    async def _deploying(self, plan: Plan, how: str) -> AsyncIterator[Event]:
-        from byzer_magic.runtime.cluster import discovery
-        from byzer_magic.runtime.transport import plans, protocol
-
-        alias = plan.spec.model
-        discovery.forget_log(alias)  # of an older failure
-        checks_before = plan.spec.check and plan.spec.replace and not plan.backend.info.local
-        if checks_before and alias in await self.aliases():
-            yield Loading(_("checking before the deployment of this alias is replaced"))
-            await probe.before_replacing(plan)
-        control = self.connection.control()
-        ready = False
-        message = plans.to_message(plan, spare=bool(self.settings.spare), folder=paths.working_folder())
-        try:
-            async with aclosing(with_deadline(control.stream(how, message), LOAD_SECONDS)) as events:
-                async for event in events:
-                    ready = isinstance(event, Ready)
-                    yield event
-        except errors.WorkerLost as err:
-            raise errors.DeployError(
-                _("The controller of the cluster ended while it was deploying {alias}.", alias=alias),
-                _("Nothing of that deployment is kept; deploy it again."),
-            ) from err
-        except errors.ByzerError as err:
-            raise self._failure(alias, err) from None
-        finally:
-            await asyncio.shield(self._deployed(control, protocol.AbandonRequest(plan.id), alias, ready=ready))
-
-    async def _deployed(self, control: Link, request: AbandonRequest, alias: str, *, ready: bool) -> None:
-        """Forget an older deployment of the alias; after one that failed, wait until nothing is left of it."""
-        if not ready:
-            with contextlib.suppress(errors.ByzerError, TimeoutError):
-                await asyncio.wait_for(control.call("abandon", request), ABANDON_SECONDS)
-        await self.connection.forget(alias)
-
-    @staticmethod
-    def _failure(alias: str, err: errors.ByzerError) -> errors.ByzerError:
-        """Return the error of a deploy that failed, its log stored where `logs` finds it."""
-        from byzer_magic.runtime.cluster import discovery
-
-        if log := err.details.pop("log", None):
-            discovery.keep_log(alias, log)
-            err.hint = join(err.hint, _("See its log: logs --model {alias}", alias=alias))
-        return err
-
     async def undeploy(self, spec: UndeploySpec) -> int:
         """Remove a deployment; return how many requests were cancelled.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
-        request = protocol.RemoveRequest(spec.model, 0.0 if spec.force else spec.grace)
+        request = messages.RemoveRequest(spec.model, 0.0 if spec.force else spec.grace)
         cancelled: int = await self.connection.control().call("remove", request)
         await self.connection.forget(spec.model)
         return cancelled
@@ -250,10 +199,10 @@ class Manager:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
         link = await self.connection.link(alias)
-        slept: bool = await link.call("sleep", protocol.SleepRequest())
+        slept: bool = await link.call("sleep", messages.SleepRequest())
         return slept
 
     # ---- deployments that run
@@ -268,9 +217,9 @@ class Manager:
             NoRoom: the cluster has too little for more workers.
             EngineFailed: a new worker could not load the model.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
-        return self._change(spec.model, "scale", protocol.ScaleRequest(spec.num_workers))
+        return self._change(spec.model, "scale", messages.ScaleRequest(spec.num_workers))
 
     def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
         """Restart a deployment's workers one after the other, or a single one, and yield events; the last one is Ready.
@@ -280,9 +229,9 @@ class Manager:
             CommandError: the deployment has no such worker.
             EngineFailed: a worker could not load its model again.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
-        return self._change(spec.model, "restart", protocol.RestartRequest(spec.worker, spec.grace))
+        return self._change(spec.model, "restart", messages.RestartRequest(spec.worker, spec.grace))
 
     async def _change(self, alias: str, method: str, request: Any) -> AsyncIterator[Event]:
         link = await self.connection.link(alias)
@@ -297,10 +246,10 @@ class Manager:
             NotDeployed: nothing is deployed as this alias.
             CommandError: the deployment has no such worker.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
         link = await self.connection.link(spec.model)
-        running: int = await link.call("drain", protocol.DrainRequest(spec.worker))
+        running: int = await link.call("drain", messages.DrainRequest(spec.worker))
         return running
 
     async def aliases(self) -> list[str]:
@@ -355,9 +304,9 @@ class Manager:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        from byzer_magic.runtime.transport import protocol
+        from byzer_magic.runtime.transport import messages
 
-        return await self._all(alias, "logs", protocol.LogsRequest(lines))
+        return await self._all(alias, "logs", messages.LogsRequest(lines))
 
     async def _all(self, alias: str, method: str, *request: Any) -> list[Any]:
         link = await self.connection.link(alias)

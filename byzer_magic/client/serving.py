@@ -12,7 +12,7 @@ from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
 
 if TYPE_CHECKING:
-    from byzer_magic.runtime.transport.protocol import Served
+    from byzer_magic.runtime.transport.messages import Served
 
 
 async def start(manager: Manager, spec: ServeSpec, key: str, keys: str, *, closed: bool) -> list[Served]:
@@ -29,9 +29,9 @@ async def start(manager: Manager, spec: ServeSpec, key: str, keys: str, *, close
         NameTaken: it is running already.
         ConfigError: a replica cannot listen there.
     """
-    from byzer_magic.runtime.transport import protocol
+    from byzer_magic.runtime.transport import messages
 
-    request = protocol.ServeRequest(replace(spec, api_key=None), key, keys, spec.num_replicas or 0, closed)
+    request = messages.ServeRequest(replace(spec, api_key=None), key, keys, spec.num_replicas or 0, closed)
     found: list[Served] = await manager.connection.control().call("serve", request)
     return found
 
@@ -62,9 +62,9 @@ async def stop(manager: Manager, grace: float) -> int:
         manager: is connected to the cluster.
         grace: seconds for the requests that run.
     """
-    from byzer_magic.runtime.transport import protocol
+    from byzer_magic.runtime.transport import messages
 
-    count: int = await manager.connection.control().call("stop_serving", protocol.StopRequest(grace))
+    count: int = await manager.connection.control().call("stop_serving", messages.StopRequest(grace))
     return count
 
 

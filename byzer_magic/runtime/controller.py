@@ -17,7 +17,7 @@ import ray
 
 from byzer_magic import config, errors
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.i18n import Text, join, lazy_gettext as _, lazy_ngettext
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, preload, prestart, replicas
@@ -26,22 +26,17 @@ from byzer_magic.runtime.fleet import Fleet
 from byzer_magic.runtime.fleet_file import LOCAL, FleetFile
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.making_room import Rooms
+from byzer_magic.runtime.pools import Pools
 from byzer_magic.runtime.room import Amount
-from byzer_magic.runtime.transport import plans, protocol
-from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
-from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
-CLOSE_SECONDS = 5.0
-"""How long a pool may take to close its workers when nothing is in flight."""
 SPARE_SECONDS = 2.0
 """How long after a deploy, or after a face has connected, the spare process is started.
 
 Until then, the CPUs are for the commands that follow, a deploy among them.
 """
-STAT_SECONDS = 2.0
-"""How long a deployment may take to say what it does, for the error that names it."""
 
 log = get_logger("controller")
 
@@ -55,12 +50,12 @@ class Controller:
 
     def __init__(self, token: Secret) -> None:
         self._node = ray.get_runtime_context().get_node_id()
-        self._links: dict[str, Link] = {}
+        self._pools = Pools()
         self._deploying: dict[str, asyncio.Event] = {}
         """By the id of the plan: set when it is deployed, or when nothing is left of it."""
         self._spare = prestart.Spare()
         self._fleet = Fleet(FleetFile(LOCAL if preload.VARIABLE in os.environ else _address()))
-        self._rooms = Rooms(self._stats, self._fleet.specs, self._put_to_sleep, _free)
+        self._rooms = Rooms(self._pools.stats, self._fleet.specs, self._pools.put_to_sleep, _free)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(())
         self._server = Server(
@@ -117,7 +112,7 @@ class Controller:
 
     # ---- deploying
 
-    async def _deploy(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+    async def _deploy(self, request: messages.DeployRequest) -> AsyncIterator[Event]:
         """Create a deployment and yield its events; closing the iterator removes what there is of it.
 
         Raises:
@@ -144,7 +139,7 @@ class Controller:
         if request.spare:
             self._spawn(self._renew_spare())
 
-    async def _update(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+    async def _update(self, request: messages.DeployRequest) -> AsyncIterator[Event]:
         """Have a deployment serve another plan without a break, and yield events; the last one is Ready.
 
         Raises:
@@ -155,7 +150,7 @@ class Controller:
         plan = plans.to_plan(request)
         alias = plan.spec.model
         await self._fleet.settled(alias)
-        link = await asyncio.to_thread(self._link, alias)
+        link = await asyncio.to_thread(self._pools.link, alias)
         async with AsyncExitStack() as stack:
             async for waiting in self._room_for(plan, stack):
                 yield waiting
@@ -183,7 +178,7 @@ class Controller:
             return False
         if alias not in await asyncio.to_thread(deployments.aliases):
             return False
-        stat = await self._stat(alias)
+        stat = await self._pools.stat(alias)
         return stat is not None and not stat.error and bool(stat.capabilities)
 
     async def _created(self, plan: Plan, folder: str, *, replaced: bool = False) -> AsyncGenerator[Event, None]:
@@ -194,7 +189,7 @@ class Controller:
         creating = asyncio.create_task(asyncio.to_thread(self._create, plan))
         try:
             actor = await asyncio.shield(creating)
-            link = self._links[alias] = deployments.link_of(alias, actor)
+            link = self._pools.link(alias, actor)
             async with aclosing(link.stream("watch")) as events:  # type: ignore[type-var]  # a generator
                 async for event in events:
                     if isinstance(event, Placed):
@@ -226,13 +221,13 @@ class Controller:
         try:
             await asyncio.wait([creating])
             if not ready and creating.exception() is None:
-                await self._take_down(plan.spec.model, creating.result(), 0.0, pids, plan.id)
+                await self._pools.take_down(plan.spec.model, creating.result(), 0.0, pids, plan.id)
         finally:
             await asyncio.to_thread(desired_state.finished, plan.id)
             self._deploying.pop(plan.id, None)
             settled.set()
 
-    async def _abandon(self, request: protocol.AbandonRequest) -> AsyncIterator[None]:
+    async def _abandon(self, request: messages.AbandonRequest) -> AsyncIterator[None]:
         if settled := self._deploying.get(request.id):
             await settled.wait()
         yield None
@@ -244,28 +239,16 @@ class Controller:
             return False
         if not plan.spec.replace and not self._fleet.is_restored(alias):
             raise errors.NameTaken(
-                _("{alias!r} is already deployed: {state}.", alias=alias, state=await self._describe(alias)),
+                _("{alias!r} is already deployed: {state}.", alias=alias, state=await self._pools.describe(alias)),
                 _("Add --replace to replace it, or choose another --model."),
             )
-        async for _count in self._remove(protocol.RemoveRequest(alias, REPLACE_GRACE_SECONDS)):
+        async for _count in self._remove(messages.RemoveRequest(alias, REPLACE_GRACE_SECONDS)):
             pass
         return True
 
-    async def _describe(self, alias: str) -> Any:
-        try:
-            link = await asyncio.to_thread(self._link, alias)
-            stat = await asyncio.wait_for(link.call("stat"), STAT_SECONDS)
-        except (errors.ByzerError, TimeoutError):
-            return _("it does not respond")
-        if stat.error:
-            return _("it could not be loaded ({error})", error=stat.error)
-        workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
-        requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
-        return join(stat.kind, workers, requests, separator=_(", "))
-
     # ---- removing
 
-    async def _remove(self, request: protocol.RemoveRequest) -> AsyncIterator[int]:
+    async def _remove(self, request: messages.RemoveRequest) -> AsyncIterator[int]:
         """Remove a deployment; yield how many requests were cancelled.
 
         Raises:
@@ -280,58 +263,22 @@ class Controller:
                 raise
             yield 0  # it was wanted, and did not run
             return
-        yield await asyncio.shield(self._take_down(request.alias, actor, request.grace))
-
-    async def _take_down(
-        self, alias: str, actor: Any, grace: float, pids: list[int] | None = None, plan_id: str = ""
-    ) -> int:
-        """Undeploy a pool, or kill one that does not answer; return how many requests were cancelled."""
-        result = protocol.UndeployResult(0, [])
-        with suppress(errors.ByzerError, TimeoutError):  # killed all the same
-            link = self._link(alias, actor)
-            result = await asyncio.wait_for(
-                link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS
-            )
-        await deployments.remove(actor, [*(pids or []), *result.pids], alias, plan_id)
-        if ended := self._links.pop(alias, None):
-            await ended.close()
-        return result.unfinished
+        yield await asyncio.shield(self._pools.take_down(request.alias, actor, request.grace))
 
     # ---- finding
-
-    def _link(self, alias: str, actor: Any = None) -> Link:
-        pool = deployments.actor_of(alias) if actor is None else actor
-        link = self._links[alias] = deployments.link_of(alias, pool, self._links.get(alias))
-        return link
 
     async def _aliases(self, _nothing: None) -> AsyncIterator[list[str]]:
         yield await asyncio.to_thread(deployments.aliases)
 
-    async def _make_room(self, request: protocol.RoomRequest) -> AsyncIterator[Loading | bool]:
+    async def _make_room(self, request: messages.RoomRequest) -> AsyncIterator[Loading | bool]:
         async with aclosing(self._rooms.enter(request.alias, request.spec)) as events:
             async for event in events:
                 yield event
 
-    async def _stats(self) -> list[ModelStat]:
-        """Return the counters of the deployments that answer."""
-        found = [self._stat(alias) for alias in await asyncio.to_thread(deployments.aliases)]
-        return [stat for stat in await asyncio.gather(*found) if stat is not None]
+    async def _fleet_view(self, _nothing: None) -> AsyncIterator[messages.FleetView]:
+        yield messages.FleetView(self._fleet.entries(), str(self._fleet.path), self._fleet.problem)
 
-    async def _stat(self, alias: str) -> ModelStat | None:
-        with suppress(errors.ByzerError, TimeoutError):
-            link = await asyncio.to_thread(self._link, alias)
-            stat: ModelStat = await asyncio.wait_for(link.call("stat"), STAT_SECONDS)
-            return stat
-        return None
-
-    async def _put_to_sleep(self, alias: str, why: Text) -> None:
-        link = await asyncio.to_thread(self._link, alias)
-        await link.call("sleep", protocol.SleepRequest(why))
-
-    async def _fleet_view(self, _nothing: None) -> AsyncIterator[protocol.FleetView]:
-        yield protocol.FleetView(self._fleet.entries(), str(self._fleet.path), self._fleet.problem)
-
-    async def _locate(self, request: protocol.AliasRequest) -> AsyncIterator[protocol.Endpoint]:
+    async def _locate(self, request: messages.AliasRequest) -> AsyncIterator[protocol.Endpoint]:
         """Yield where a deployment's pool listens.
 
         Raises:
@@ -351,10 +298,10 @@ class Controller:
                 _("See %byzer stat, or deploy it again with --replace."),
             ) from err
 
-    async def _resources(self, _nothing: None) -> AsyncIterator[protocol.Resources]:
-        yield protocol.Resources(await asyncio.to_thread(placement.room))
+    async def _resources(self, _nothing: None) -> AsyncIterator[messages.Resources]:
+        yield messages.Resources(await asyncio.to_thread(placement.room))
 
-    async def _serve(self, request: protocol.ServeRequest) -> AsyncIterator[list[protocol.Served]]:
+    async def _serve(self, request: messages.ServeRequest) -> AsyncIterator[list[messages.Served]]:
         """Yield where the endpoint serves, once all its replicas do.
 
         Raises:
@@ -362,10 +309,10 @@ class Controller:
         """
         yield await replicas.start(request)
 
-    async def _serving(self, _nothing: None) -> AsyncIterator[list[protocol.Served]]:
+    async def _serving(self, _nothing: None) -> AsyncIterator[list[messages.Served]]:
         yield await replicas.running()
 
-    async def _stop_serving(self, request: protocol.StopRequest) -> AsyncIterator[int]:
+    async def _stop_serving(self, request: messages.StopRequest) -> AsyncIterator[int]:
         yield await replicas.stop(request.grace)
 
     async def _prestart(self, _nothing: None) -> AsyncIterator[None]:

@@ -18,7 +18,7 @@ from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan, resolve
 from byzer_magic.runtime.cluster import desired_state
 from byzer_magic.runtime.fleet_file import FleetFile, Wanted, wanted
-from byzer_magic.runtime.transport.protocol import FleetEntry
+from byzer_magic.runtime.transport.messages import FleetEntry
 
 RESTORED_AT_ONCE = 4
 """Deployments that are restored at the same time."""

@@ -9,45 +9,39 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import os
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from byzer_magic import errors, request_ids
-from byzer_magic.backends import registry
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
-from byzer_magic.catalog import prices
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
-from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
-from byzer_magic.runtime.cluster.controller_link import to_controller
+from byzer_magic.runtime.cluster import controller_link, desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.node import attach_log, hide_more, socket_folder, tail
+from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.sleeper import Sleeper
-from byzer_magic.runtime.transport import plans, protocol
+from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
-from byzer_magic.runtime.workers import checking
-from byzer_magic.runtime.workers.api_workers import ApiWorkers
-from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
+from byzer_magic.runtime.workers import checking, making
+from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from byzer_magic.runtime.workers.group import Held, Workers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle, events_of
-from byzer_magic.runtime.workers.route_workers import RouteWorkers
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
-from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request, Waiting
+from byzer_magic.types import Dispatched, Event, Failed, Item, Placed, Ready, Request, Waiting
 
 FOLLOW_SECONDS = 0.3
 """Shortest interval between two deltas to a client that follows the deployment."""
@@ -64,6 +58,7 @@ class Pool:
         self._plan = plan = desired_state.latest(plan)
         spec = plan.spec
         self._created = time.monotonic()
+        self._events = EventLog()
         self._node = ray.get_runtime_context().get_node_id()
         self._admission = Admission(
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
@@ -73,17 +68,13 @@ class Pool:
             self._lifecycle,
             self._admission,
             spec.idle if plan.backend.info.local else None,
-            self._room,
-            self._add_event,
+            lambda: controller_link.room(self._plan.spec, self._events.add),
+            self._events.add,
         )
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
-        self._title = _title(plan)
-        self._price = _price(plan)
+        self._title = making.title_of(plan)
+        self._price = making.price_of(plan)
         self._metrics = Metrics(self._price)
-        self._events: dict[Any, tuple[int, Event]] = {}
-        """Numbered, oldest first; of the Loading events of one worker and stage, only the latest."""
-        self._numbers = itertools.count(1)
-        self._event_added = asyncio.Event()
         self._undeploying = False
         self._error: str = ""
         """Why the model could not be loaded; empty while it can."""
@@ -127,7 +118,7 @@ class Pool:
     async def _start(self) -> None:
         await self._server.start(tcp=len(ray.nodes()) > 1)
         discovery.announce(socket_folder(), self._plan.spec.model, self._server.endpoint(self._node))
-        self._add_event(Placed(self._node, os.getpid()))
+        self._events.add(Placed(self._node, os.getpid()))
         self._spawn(self._open())
         self._spawn(self._tick())
 
@@ -139,7 +130,7 @@ class Pool:
     # ---- opening
 
     def _new_workers(self) -> Workers:
-        return _workers(self._plan, self._health)
+        return making.workers_of(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
         self._capabilities = self._lifecycle.group.current.capabilities or self._capabilities
@@ -155,7 +146,7 @@ class Pool:
             await self._lifecycle.group.close()
             self._fail(err)
             if not restarted:
-                self._add_event(Failed(errors.to_wire(err)))
+                self._events.add(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -166,18 +157,18 @@ class Pool:
             self._error = ""
             self._admission.reopen()
         took = time.monotonic() - self._created
-        self._add_event(Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked))
+        self._events.add(Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked))
         if restarted and preload.was_spare():  # the restart took the process that waited for the next deploy
             await asyncio.to_thread(prestart.prestart)
 
     async def _opened(self, *, check: bool) -> errors.ByzerError | None:
         """Open the deployment, and let it answer a request where that is wanted; return the error where that fails."""
         try:
-            await self._lifecycle.open(self._add_event)
+            await self._lifecycle.open(self._events.add)
             if check:
                 indices = range(self._lifecycle.count)
                 self._checked = await checking.check(
-                    self._plan, self._lifecycle.group.current, indices, self._add_event
+                    self._plan, self._lifecycle.group.current, indices, self._events.add
                 )
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
@@ -198,23 +189,9 @@ class Pool:
         hint = _("See logs --model {alias}, then deploy it again with --replace.", alias=alias)
         self._admission.close(errors.NotDeployed(message, hint))
 
-    def _add_event(self, event: Event) -> None:
-        number = next(self._numbers)
-        key = (event.worker, event.stage) if isinstance(event, Loading) else number
-        self._events.pop(key, None)
-        self._events[key] = (number, event)
-        self._event_added.set()
-
     async def _watch(self, _nothing: None) -> AsyncIterator[Event]:
-        seen = 0
-        while True:
-            self._event_added.clear()
-            for number, event in [new for new in self._events.values() if new[0] > seen]:
-                seen = number
-                yield event
-                if isinstance(event, Ready | Failed):
-                    return
-            await self._event_added.wait()
+        async for event in self._events.follow():
+            yield event
 
     # ---- requests
 
@@ -262,9 +239,9 @@ class Pool:
 
     def _waiting(self, place: int) -> Waiting:
         """Return what a request at this place of the queue waits for."""
-        loading = [event for _number, event in self._events.values() if isinstance(event, Loading)]
-        if (self._sleeper.is_waking or self._lifecycle.is_changing) and loading:
-            return Waiting(place, loading[-1].stage, loading[-1].fraction)
+        loading = self._events.loading
+        if loading and (self._sleeper.is_waking or self._lifecycle.is_changing):
+            return Waiting(place, loading.stage, loading.fraction)
         return Waiting(place)
 
     def _check_capability(self, request: Request) -> None:
@@ -329,7 +306,7 @@ class Pool:
             self._metrics.tick(self._admission.running, self._admission.queued)
             self._sleeper.tick()
 
-    async def _sleep(self, request: protocol.SleepRequest) -> AsyncIterator[bool]:
+    async def _sleep(self, request: messages.SleepRequest) -> AsyncIterator[bool]:
         """Unload the model until the next request; yield whether that was done.
 
         Raises:
@@ -346,7 +323,7 @@ class Pool:
         """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""
         yield self._plan.spec
 
-    async def _update(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+    async def _update(self, request: messages.DeployRequest) -> AsyncIterator[Event]:
         """Serve another plan, without a break; the last event is Ready.
 
         Raises:
@@ -357,15 +334,15 @@ class Pool:
         self._server.hide_more(plan.hidden)
         started = time.monotonic()
         held = Held(self._health)
-        workers = _workers(plan, held)
+        workers = making.workers_of(plan, held)
 
         async def prove(indices: list[int]) -> None:
             self._checked = ""
             if plan.spec.check:
-                self._checked = await checking.check(plan, workers, indices, self._add_event, replaces=True)
+                self._checked = await checking.check(plan, workers, indices, self._events.add, replaces=True)
 
         def adopt() -> None:
-            self._plan, self._title, self._price = plan, _title(plan), _price(plan)
+            self._plan, self._title, self._price = plan, making.title_of(plan), making.price_of(plan)
             self._metrics.use(self._price)
             self._tries = plan.setup.params.get("saas.max_retries", 0)
             self._capabilities = workers.capabilities
@@ -379,30 +356,15 @@ class Pool:
         took = time.monotonic() - started
         yield Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked)
 
-    @asynccontextmanager
-    async def _room(self) -> AsyncIterator[None]:
-        """Have the controller make room for the model, while the block loads it; without a controller, it may."""
-        request = protocol.RoomRequest(self._plan.spec.model, self._plan.spec)
-        async with AsyncExitStack() as stack:
-            with suppress(errors.ByzerError, ConnectionError, TimeoutError):
-                link = await to_controller()
-                stack.push_async_callback(link.close)
-                events = await stack.enter_async_context(aclosing(link.stream("make_room", request)))  # type: ignore[type-var]  # a generator
-                async for event in events:
-                    if event is True:
-                        break
-                    self._add_event(event)
-            yield
-
     async def _history(self, _nothing: None) -> AsyncIterator[Sample]:
         for sample in list(self._metrics.history):
             yield sample
 
-    async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
+    async def _logs(self, request: messages.LogsRequest) -> AsyncIterator[str]:
         for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.group.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # an SDK or Python may have written to stderr past our filter
 
-    async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
+    async def _undeploy(self, request: messages.UndeployRequest) -> AsyncIterator[messages.UndeployResult]:
         """End the deployment, after a grace period for requests in flight and in the queue."""
         self._undeploying = True
         alias = self._plan.spec.model
@@ -410,7 +372,7 @@ class Pool:
         self._admission.close(closing, at_once=False)
         if not self._capabilities:  # notify the client that deploys it before this process ends
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
-            self._add_event(Failed(errors.to_wire(undeployed)))
+            self._events.add(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
         removed = errors.NotDeployed(
             _("{alias} was undeployed during the request.", alias=alias), _("The partial response is kept.")
@@ -421,20 +383,4 @@ class Pool:
         await asyncio.to_thread(desired_state.delete, self._plan)
         self._server.stop()
         discovery.withdraw(socket_folder(), alias)
-        yield protocol.UndeployResult(unfinished, pids)
-
-
-def _workers(plan: Plan, health: Callable[[int, str], None]) -> Workers:
-    if plan.spec.pretrained_model_type == registry.ROUTE:
-        return RouteWorkers(plan, health)
-    return (EngineWorkers if plan.backend.info.local else ApiWorkers)(plan, health)
-
-
-def _title(plan: Plan) -> str:
-    """Return the provider's name of the model, or the name of its file."""
-    return str(plan.setup.params.get("saas.model") or Path(plan.spec.model_path or plan.spec.model).name)
-
-
-def _price(plan: Plan) -> prices.Price | None:
-    url = str(plan.setup.params.get("saas.base_url") or "")
-    return prices.find(plan.spec.pretrained_model_type, _title(plan), url)
+        yield messages.UndeployResult(unfinished, pids)

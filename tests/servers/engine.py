@@ -19,7 +19,7 @@ from typing import Any
 
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.runtime.cluster.ray_import import child_environment
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import messages, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import Loading
@@ -44,7 +44,7 @@ class Remote:
 
     async def unfinished(self) -> int:
         """Return how many requests vLLM works on."""
-        return int(await self._link.call("logs", protocol.LogsRequest(0)))
+        return int(await self._link.call("logs", messages.LogsRequest(0)))
 
 
 class _Process:
@@ -100,11 +100,11 @@ async def hosted(
         opened = None
         async for event in link.stream("open"):
             opened = event
-        assert isinstance(opened, protocol.Opened), process.log.read_text()[-2000:]
+        assert isinstance(opened, messages.Opened), process.log.read_text()[-2000:]
         try:
             yield Remote(link, opened.capabilities, process)
         finally:
-            await link.call("undeploy", protocol.UndeployRequest(0))
+            await link.call("undeploy", messages.UndeployRequest(0))
     finally:
         await link.close()
         if not beside:
@@ -134,7 +134,7 @@ class _Host:
         self._backend = await backend.open(setup_of(backend, self._given.pop("params"), **self._given), report)
         for stage in stages:
             yield stage
-        yield protocol.Opened(sorted(self._backend.capabilities()), "", 0)
+        yield messages.Opened(sorted(self._backend.capabilities()), "", 0)
 
     async def ask(self, capability: Capability, request: Any) -> AsyncIterator[Any]:
         items = self._backend.ask(capability, request)
@@ -147,11 +147,11 @@ class _Host:
     async def unfinished(self, _: Any) -> AsyncIterator[str]:
         yield str(self._backend._running.engine.output_processor.get_num_unfinished_requests())
 
-    async def close(self, _: Any) -> AsyncIterator[protocol.UndeployResult]:
+    async def close(self, _: Any) -> AsyncIterator[messages.UndeployResult]:
         backend, self._backend = self._backend, None
         if backend is not None:
             await backend.close()
-        yield protocol.UndeployResult(0, [])
+        yield messages.UndeployResult(0, [])
 
 
 async def main() -> None:

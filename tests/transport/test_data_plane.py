@@ -17,7 +17,7 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from byzer_magic import errors, request_ids
-from byzer_magic.runtime.transport import attachments, protocol, server
+from byzer_magic.runtime.transport import attachments, messages, protocol, server
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, ImageRequest, Media, Message
@@ -48,7 +48,7 @@ class Far:
         for medium in request.images:
             yield ImageItem(caption=hashlib.sha256(medium.data).hexdigest())
 
-    async def boom(self, _: protocol.LogsRequest) -> AsyncIterator[str]:
+    async def boom(self, _: messages.LogsRequest) -> AsyncIterator[str]:
         raise errors.RateLimited("too fast", "wait", retry_after=3.0)
         yield ""
 
@@ -136,7 +136,7 @@ async def test_calls_that_are_ended_say_why_and_others_go_on(link: Link, far: Fa
 
 async def test_error_crosses_the_socket_with_its_class_and_details(link: Link) -> None:
     with pytest.raises(errors.RateLimited, match="too fast") as caught:
-        await link.call("logs", protocol.LogsRequest(1))
+        await link.call("logs", messages.LogsRequest(1))
     assert caught.value.details == {"retry_after": 3.0}
     assert caught.value.hint == "wait"
 
@@ -151,7 +151,7 @@ async def test_id_of_a_request_is_current_where_it_is_answered(
     try:
         for given in (None, "job-8", "job-9\nforged", ""):
             with pytest.raises(errors.RateLimited):
-                async for _line in link.stream("logs", protocol.LogsRequest(1), given):
+                async for _line in link.stream("logs", messages.LogsRequest(1), given):
                     pass
     finally:
         logging.getLogger("byzer_magic.server").removeHandler(handler)

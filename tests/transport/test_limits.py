@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
 from byzer_magic import errors
-from byzer_magic.runtime.transport import client, protocol, server
+from byzer_magic.runtime.transport import client, messages, protocol, server
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Message
@@ -119,7 +119,7 @@ async def test_request_over_the_limit_fails_its_own_call(link: Link) -> None:
 
 async def test_error_that_cannot_be_sent_is_sent_in_short(link: Link) -> None:
     with pytest.raises(errors.RateLimited) as caught:
-        await link.call("logs", protocol.LogsRequest(1))
+        await link.call("logs", messages.LogsRequest(1))
     assert caught.value.message == "x" * protocol.SHORT_ERROR
     assert await sizes(link, 1, 1) == [1]
 
@@ -203,7 +203,7 @@ async def test_many_calls_in_one_message_stop_no_other_client(raw: ClientConnect
 
 
 async def test_calls_that_fail_wait_for_a_client_that_does_not_read(raw: ClientConnection, far: Far) -> None:
-    calls = [protocol.Call(number, "logs", protocol.pack(protocol.LogsRequest(1))) for number in range(20)]
+    calls = [protocol.Call(number, "logs", protocol.pack(messages.LogsRequest(1))) for number in range(20)]
     raw.transport.pause_reading()
     far.long = "x" * 900_000
     with contextlib.suppress(TimeoutError):

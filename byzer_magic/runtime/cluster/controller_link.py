@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 import ray
 
+from byzer_magic import errors
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.cluster.attach import CONTROL_NAMESPACE
 from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.messages import RoomRequest
 from byzer_magic.runtime.transport.protocol import Endpoint
+from byzer_magic.types import Event
 
 SECONDS = 10.0
 """How long the controller may take to say where it listens."""
@@ -35,3 +41,24 @@ async def to_controller() -> Link:
         return endpoint
 
     return Link(_("the controller"), where)
+
+
+@asynccontextmanager
+async def room(spec: DeploySpec, notify: Callable[[Event], None]) -> AsyncIterator[None]:
+    """Have the controller make room for a model, while the block loads it; without a controller, it may.
+
+    Args:
+        spec: the deployment that loads it.
+        notify: receives what it waits for.
+    """
+    request = RoomRequest(spec.model, spec)
+    async with AsyncExitStack() as stack:
+        with suppress(errors.ByzerError, ConnectionError, TimeoutError):
+            link = await to_controller()
+            stack.push_async_callback(link.close)
+            events = await stack.enter_async_context(aclosing(link.stream("make_room", request)))  # type: ignore[type-var]  # a generator
+            async for event in events:
+                if event is True:
+                    break
+                notify(event)
+        yield

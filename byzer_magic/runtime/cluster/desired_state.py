@@ -7,7 +7,7 @@ from ray.experimental import internal_kv
 
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.transport import plans
-from byzer_magic.runtime.transport.protocol import DeployRequest
+from byzer_magic.runtime.transport.messages import DeployRequest
 
 _SPACE = b"byzer"
 _DEPLOYING = b"deploying/"

@@ -19,7 +19,7 @@ from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger
 from byzer_magic.runtime.cluster.attach import CONTROL_NAMESPACE
 from byzer_magic.runtime.cluster.node import attach_log
-from byzer_magic.runtime.transport.protocol import Served, ServeRequest
+from byzer_magic.runtime.transport.messages import Served, ServeRequest
 
 START = "byzer_magic.gateway.replica:start"
 """The function that starts an endpoint: it belongs to a layer above."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from byzer_magic.backends.base import Setup
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.transport.protocol import DeployRequest
+from byzer_magic.runtime.transport.messages import DeployRequest
 
 
 def to_message(plan: Plan, *, spare: bool, folder: str = "") -> DeployRequest:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from byzer_magic import capabilities, errors, i18n
-from byzer_magic.backends.network import Network
-from byzer_magic.commands.spec import DeploySpec, ServeSpec
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.runtime.transport import messages
 from byzer_magic.stat import Delta, ModelStat, Sample
-from byzer_magic.types import Dispatched, Event, Loading, Localizable, Routed, Waiting, unpack_texts
+from byzer_magic.types import Dispatched, Event, Loading, Routed, Waiting
 
 VERSION = 2
 """Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
@@ -110,181 +110,6 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"Endpoint({self.path or f'{self.host}:{self.port}'})"
 
 
-class UndeployRequest(msgspec.Struct, frozen=True):
-    """Admit no more requests, wait up to `grace` seconds for those in flight, and end."""
-
-    grace: float
-
-
-class UndeployResult(msgspec.Struct, frozen=True):
-    """The number of requests that were cancelled, and the processes that end with the deployment."""
-
-    unfinished: int
-    pids: list[int]
-
-
-class ScaleRequest(msgspec.Struct, frozen=True):
-    """Change the number of workers."""
-
-    workers: int
-
-
-class RestartRequest(msgspec.Struct, frozen=True):
-    """Restart a worker (None: all, one by one) when its requests have finished, at the latest after `grace` seconds."""
-
-    worker: int | None
-    grace: float
-
-
-class DrainRequest(msgspec.Struct, frozen=True):
-    """Dispatch no more requests to a worker (None: to all)."""
-
-    worker: int | None
-
-
-class DeployRequest(msgspec.Struct, frozen=True):
-    """Create a deployment; see `plans`, which makes one of a plan and a plan of one."""
-
-    spec: DeploySpec
-    id: str
-    token: str
-    params: dict[str, Any]
-    secret: list[str]
-    """The names of the parameters whose values are secrets."""
-    model_path: str | None
-    concurrency: int
-    network: Network
-    spare: bool
-    """Whether to keep a process ready for the next deployment."""
-    folder: str = ""
-    """The working directory of the face, whose `.env` it has read."""
-
-
-class FleetEntry(msgspec.Struct, frozen=True):
-    """A deployment that the cluster is to have."""
-
-    alias: str
-    kind: str
-    workers: int
-    why: Localizable = ""
-    """Why it does not run; empty while it does."""
-    hint: Localizable = ""
-    restoring: bool = False
-    spec: DeploySpec | None = None
-    """As typed, without the parameters in `left_out`."""
-    left_out: list[str] = []
-    """The parameters whose values were secrets, and are kept nowhere."""
-
-    def __post_init__(self) -> None:
-        """Unpack texts that have crossed a socket."""
-        unpack_texts(self, "why", "hint")
-
-
-class FleetView(msgspec.Struct, frozen=True):
-    """All deployments that the cluster is to have."""
-
-    entries: list[FleetEntry]
-    path: str
-    """Of the file in which they are kept."""
-    problem: Localizable = ""
-    """Why that could not be read or written."""
-
-    def __post_init__(self) -> None:
-        """Unpack a text that has crossed a socket."""
-        unpack_texts(self, "problem")
-
-
-class RoomRequest(msgspec.Struct, frozen=True):
-    """Make room for the model of a deployment that wakes; True says that it may load it until the call is closed."""
-
-    alias: str
-    spec: DeploySpec
-
-
-class SleepRequest(msgspec.Struct, frozen=True):
-    """Unload the model until the next request comes."""
-
-    why: Localizable = ""
-    """Shown by `stat` and the panel; empty for a command."""
-
-    def __post_init__(self) -> None:
-        """Unpack a text that has crossed a socket."""
-        unpack_texts(self, "why")
-
-
-class AliasRequest(msgspec.Struct, frozen=True):
-    """About one deployment."""
-
-    alias: str
-
-
-class RemoveRequest(msgspec.Struct, frozen=True):
-    """Undeploy an alias, after up to `grace` seconds for requests in flight."""
-
-    alias: str
-    grace: float
-
-
-class AbandonRequest(msgspec.Struct, frozen=True):
-    """Wait until nothing is left of a deploy that was cancelled."""
-
-    id: str
-
-
-class Resources(msgspec.Struct, frozen=True):
-    """The free and the total amount of each resource of the cluster: `CPU` and `GPU`."""
-
-    amounts: dict[str, tuple[float, float]]
-
-
-class ServeRequest(msgspec.Struct, frozen=True):
-    """Start replicas of the endpoint."""
-
-    spec: ServeSpec
-    """Without its key."""
-    key: str
-    keys: str
-    """The path of the stored keys on each node."""
-    replicas: int
-    """0: one on each node."""
-    closed: bool = True
-    """Whether a key is needed, also where the file of keys is missing."""
-
-    def __repr__(self) -> str:
-        return f"ServeRequest({self.spec!r}, replicas={self.replicas})"
-
-
-class StopRequest(msgspec.Struct, frozen=True):
-    """Stop the replicas of the endpoint, after up to `grace` seconds for requests in flight."""
-
-    grace: float
-
-
-class Served(msgspec.Struct, frozen=True):
-    """Where a replica of the endpoint serves; or why it does not, as `errors.to_wire` encodes it."""
-
-    url: str
-    node: str
-    pid: int
-    error: dict[str, Any] | None = None
-    replicas: int = 1
-    """How many were started together."""
-
-
-class LogsRequest(msgspec.Struct, frozen=True):
-    """Return the last `lines` lines of each process."""
-
-    lines: int
-
-
-class Opened(msgspec.Struct, frozen=True, tag=True):
-    """An engine has loaded its model: its capabilities, and where its process runs."""
-
-    capabilities: list[str]
-    node: str
-    pid: int
-
-
 METHODS: dict[str, tuple[Any, Any]] = {
     **{
         capability.value: (row.request, row.chunk | Dispatched | Waiting | Routed)
@@ -292,30 +117,30 @@ METHODS: dict[str, tuple[Any, Any]] = {
     },
     "stat": (None, ModelStat),
     "watch": (None, Event),
-    "logs": (LogsRequest, str),
-    "undeploy": (UndeployRequest, UndeployResult),
-    "scale": (ScaleRequest, Event),
-    "drain": (DrainRequest, int),
-    "restart": (RestartRequest, Event),
-    "sleep": (SleepRequest, bool),
-    "update": (DeployRequest, Event),
+    "logs": (messages.LogsRequest, str),
+    "undeploy": (messages.UndeployRequest, messages.UndeployResult),
+    "scale": (messages.ScaleRequest, Event),
+    "drain": (messages.DrainRequest, int),
+    "restart": (messages.RestartRequest, Event),
+    "sleep": (messages.SleepRequest, bool),
+    "update": (messages.DeployRequest, Event),
     "spec": (None, DeploySpec),
     "follow": (None, Delta),
     "history": (None, Sample),
-    "open": (None, Loading | Opened),
+    "open": (None, Loading | messages.Opened),
     # of the controller
-    "deploy": (DeployRequest, Event),
-    "abandon": (AbandonRequest, None),
-    "remove": (RemoveRequest, int),
-    "fleet": (None, FleetView),
-    "make_room": (RoomRequest, Loading | bool),
+    "deploy": (messages.DeployRequest, Event),
+    "abandon": (messages.AbandonRequest, None),
+    "remove": (messages.RemoveRequest, int),
+    "fleet": (None, messages.FleetView),
+    "make_room": (messages.RoomRequest, Loading | bool),
     "aliases": (None, list[str]),
-    "locate": (AliasRequest, Endpoint),
-    "resources": (None, Resources),
+    "locate": (messages.AliasRequest, Endpoint),
+    "resources": (None, messages.Resources),
     "prestart": (None, None),
-    "serve": (ServeRequest, list[Served]),
-    "serving": (None, list[Served]),
-    "stop_serving": (StopRequest, int),
+    "serve": (messages.ServeRequest, list[messages.Served]),
+    "serving": (None, list[messages.Served]),
+    "stop_serving": (messages.StopRequest, int),
 }
 """The type of each method's body and of its items."""
 ProtocolError = msgspec.MsgspecError

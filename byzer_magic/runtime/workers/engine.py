@@ -22,7 +22,7 @@ from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import messages, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.workers.reaper import Reaper
@@ -63,7 +63,7 @@ class Engine:
         await asyncio.wrap_future(self._started)
         return self._server.endpoint(here())
 
-    async def _open(self, _nothing: None) -> AsyncIterator[Loading | protocol.Opened]:
+    async def _open(self, _nothing: None) -> AsyncIterator[Loading | messages.Opened]:
         """Load the model, reporting progress; the last item is Opened."""
         if self._backend is not None:  # only the connection was lost: the model is loaded
             yield self._opened(self._backend)
@@ -86,8 +86,8 @@ class Engine:
             work.cancel()
         yield self._opened(self._backend)
 
-    def _opened(self, backend: Backend) -> protocol.Opened:
-        return protocol.Opened(sorted(backend.capabilities()), here(), os.getpid())
+    def _opened(self, backend: Backend) -> messages.Opened:
+        return messages.Opened(sorted(backend.capabilities()), here(), os.getpid())
 
     async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
@@ -142,11 +142,11 @@ class EngineWorker:
         """Return the id of its process, or 0 while it has none."""
         return self.processes[-1].pid if self.processes else 0
 
-    async def load(self) -> AsyncIterator[Loading | protocol.Opened]:
+    async def load(self) -> AsyncIterator[Loading | messages.Opened]:
         """Load the model in the current process: yield Loading events, then Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
-                if isinstance(event, protocol.Opened):  # the same socket after a restart: `_find` was not called
+                if isinstance(event, messages.Opened):  # the same socket after a restart: `_find` was not called
                     self._runs_in(ProcessId(event.node, event.pid))
                 yield event
 

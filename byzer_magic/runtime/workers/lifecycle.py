@@ -15,7 +15,7 @@ from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import messages
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.runtime.workers.group import WorkerGroup, Workers
 from byzer_magic.types import Event, Loading, Ready
@@ -160,7 +160,7 @@ class Lifecycle:
             try:
                 await self._check_room(self.count)
                 await self.group.current.add(self._indices, notify)
-            except BaseException:
+            except BaseException:  # whatever ends it, cancelling included
                 for index in self._indices:
                     self._admission.health(index, "asleep")
                     await self.group.remove(index)
@@ -183,7 +183,7 @@ class Lifecycle:
 
     # ---- scale
 
-    async def scale(self, request: protocol.ScaleRequest) -> AsyncIterator[Event]:
+    async def scale(self, request: messages.ScaleRequest) -> AsyncIterator[Event]:
         """Change the number of workers while requests continue. Closing the iterator keeps new workers that are up.
 
         Raises:
@@ -270,7 +270,7 @@ class Lifecycle:
 
     # ---- drain and restart
 
-    async def drain(self, request: protocol.DrainRequest) -> AsyncIterator[int]:
+    async def drain(self, request: messages.DrainRequest) -> AsyncIterator[int]:
         """Dispatch no more requests to one worker or all; yield the number of requests in flight there.
 
         Raises:
@@ -289,7 +289,7 @@ class Lifecycle:
             _("To accept requests again: restart --model {alias}", alias=alias),
         )
 
-    async def restart(self, request: protocol.RestartRequest) -> AsyncIterator[Event]:
+    async def restart(self, request: messages.RestartRequest) -> AsyncIterator[Event]:
         """Restart one worker after the other, each when its requests have finished; this also ends a drain.
 
         Closing the iterator leaves the remaining workers as they are; one that is loading continues.

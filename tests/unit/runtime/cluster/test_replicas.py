@@ -14,7 +14,7 @@ from byzer_magic.client import serving
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.runtime.cluster import replicas
-from byzer_magic.runtime.transport.protocol import Served, ServeRequest
+from byzer_magic.runtime.transport.messages import Served, ServeRequest
 
 REQUEST = ServeRequest(ServeSpec(), "key", "/keys.json", 1)
 

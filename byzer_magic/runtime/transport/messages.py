@@ -1,0 +1,189 @@
+"""What the controller and the pools are told, and what they return, apart from requests to models.
+
+`protocol.METHODS` says which method takes and yields which.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from byzer_magic.backends.network import Network
+from byzer_magic.commands.spec import DeploySpec, ServeSpec
+from byzer_magic.types import Localizable, unpack_texts
+
+
+class UndeployRequest(msgspec.Struct, frozen=True):
+    """Admit no more requests, wait up to `grace` seconds for those in flight, and end."""
+
+    grace: float
+
+
+class UndeployResult(msgspec.Struct, frozen=True):
+    """The number of requests that were cancelled, and the processes that end with the deployment."""
+
+    unfinished: int
+    pids: list[int]
+
+
+class ScaleRequest(msgspec.Struct, frozen=True):
+    """Change the number of workers."""
+
+    workers: int
+
+
+class RestartRequest(msgspec.Struct, frozen=True):
+    """Restart a worker (None: all, one by one) when its requests have finished, at the latest after `grace` seconds."""
+
+    worker: int | None
+    grace: float
+
+
+class DrainRequest(msgspec.Struct, frozen=True):
+    """Dispatch no more requests to a worker (None: to all)."""
+
+    worker: int | None
+
+
+class DeployRequest(msgspec.Struct, frozen=True):
+    """Create a deployment; see `plans`, which makes one of a plan and a plan of one."""
+
+    spec: DeploySpec
+    id: str
+    token: str
+    params: dict[str, Any]
+    secret: list[str]
+    """The names of the parameters whose values are secrets."""
+    model_path: str | None
+    concurrency: int
+    network: Network
+    spare: bool
+    """Whether to keep a process ready for the next deployment."""
+    folder: str = ""
+    """The working directory of the face, whose `.env` it has read."""
+
+
+class FleetEntry(msgspec.Struct, frozen=True):
+    """A deployment that the cluster is to have."""
+
+    alias: str
+    kind: str
+    workers: int
+    why: Localizable = ""
+    """Why it does not run; empty while it does."""
+    hint: Localizable = ""
+    restoring: bool = False
+    spec: DeploySpec | None = None
+    """As typed, without the parameters in `left_out`."""
+    left_out: list[str] = []
+    """The parameters whose values were secrets, and are kept nowhere."""
+
+    def __post_init__(self) -> None:
+        """Unpack texts that have crossed a socket."""
+        unpack_texts(self, "why", "hint")
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """All deployments that the cluster is to have."""
+
+    entries: list[FleetEntry]
+    path: str
+    """Of the file in which they are kept."""
+    problem: Localizable = ""
+    """Why that could not be read or written."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "problem")
+
+
+class RoomRequest(msgspec.Struct, frozen=True):
+    """Make room for the model of a deployment that wakes; True says that it may load it until the call is closed."""
+
+    alias: str
+    spec: DeploySpec
+
+
+class SleepRequest(msgspec.Struct, frozen=True):
+    """Unload the model until the next request comes."""
+
+    why: Localizable = ""
+    """Shown by `stat` and the panel; empty for a command."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "why")
+
+
+class AliasRequest(msgspec.Struct, frozen=True):
+    """About one deployment."""
+
+    alias: str
+
+
+class RemoveRequest(msgspec.Struct, frozen=True):
+    """Undeploy an alias, after up to `grace` seconds for requests in flight."""
+
+    alias: str
+    grace: float
+
+
+class AbandonRequest(msgspec.Struct, frozen=True):
+    """Wait until nothing is left of a deploy that was cancelled."""
+
+    id: str
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """The free and the total amount of each resource of the cluster: `CPU` and `GPU`."""
+
+    amounts: dict[str, tuple[float, float]]
+
+
+class ServeRequest(msgspec.Struct, frozen=True):
+    """Start replicas of the endpoint."""
+
+    spec: ServeSpec
+    """Without its key."""
+    key: str
+    keys: str
+    """The path of the stored keys on each node."""
+    replicas: int
+    """0: one on each node."""
+    closed: bool = True
+    """Whether a key is needed, also where the file of keys is missing."""
+
+    def __repr__(self) -> str:
+        return f"ServeRequest({self.spec!r}, replicas={self.replicas})"
+
+
+class StopRequest(msgspec.Struct, frozen=True):
+    """Stop the replicas of the endpoint, after up to `grace` seconds for requests in flight."""
+
+    grace: float
+
+
+class Served(msgspec.Struct, frozen=True):
+    """Where a replica of the endpoint serves; or why it does not, as `errors.to_wire` encodes it."""
+
+    url: str
+    node: str
+    pid: int
+    error: dict[str, Any] | None = None
+    replicas: int = 1
+    """How many were started together."""
+
+
+class LogsRequest(msgspec.Struct, frozen=True):
+    """Return the last `lines` lines of each process."""
+
+    lines: int
+
+
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """An engine has loaded its model: its capabilities, and where its process runs."""
+
+    capabilities: list[str]
+    node: str
+    pid: int
