@@ -39,12 +39,12 @@ def written(seconds: float) -> str:
 
     Example:
         >>> written(5400), written(0.5)
-        ('1h30m', '0.5s')
+        ('1h30m', '0.5')
     """
-    rest, parts = seconds, []
+    if seconds != int(seconds):
+        return repr(seconds)
+    rest, parts = int(seconds), []
     for unit, size in _SECONDS.items():
-        whole = rest if unit == "s" else rest // size
-        if whole:
-            parts.append(f"{whole:g}{unit}")
-        rest -= whole * size
+        count, rest = divmod(rest, size)
+        parts += [f"{count}{unit}"] if count else []
     return "".join(parts) or "0s"

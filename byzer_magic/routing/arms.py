@@ -14,8 +14,8 @@ FAILURES = 3
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 300.0
 """How long it is left out: twice as long each time that the request which tries it again fails, too."""
-_SEPARATOR = re.compile(r"\s*(?:>|,|，|→)\s*")
-_WEIGHT = re.compile(r"(?P<alias>.+):(?P<weight>\d*\.?\d+)")
+_SEPARATOR = re.compile("[>,，→]")
+_WEIGHT = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ def parse(text: str) -> list[Arm]:
         >>> [arm.alias for arm in parse("a > b")], [arm.weight for arm in parse("a:3,b:1")]
         (['a', 'b'], [0.75, 0.25])
     """
-    words = _SEPARATOR.split(text.strip())
-    shares = [match for match in map(_WEIGHT.fullmatch, words) if match]
-    if len(shares) < len(words) or ">" in text:
+    words = [word.strip() for word in _SEPARATOR.split(text)]
+    shares = [(alias.strip(), weight) for alias, _colon, weight in (word.rpartition(":") for word in words)]
+    if ">" in text or not all(alias and _WEIGHT.fullmatch(weight) for alias, weight in shares):
         arms = [Arm(word) for word in words]
     else:
-        total = sum(float(match["weight"]) for match in shares)
+        total = sum(float(weight) for _alias, weight in shares)
         if not total:
             raise ValueError(text)
-        arms = [Arm(match["alias"], float(match["weight"]) / total) for match in shares]
+        arms = [Arm(alias, float(weight) / total) for alias, weight in shares]
     names = [arm.alias for arm in arms]
     if not all(names) or len({*names}) < len(names):
         raise ValueError(text)
