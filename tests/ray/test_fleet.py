@@ -75,7 +75,7 @@ def test_deployments_that_are_not_to_come_back_do_not(apart: Shell, provider: Pr
     assert apart("shutdown").returncode == 0
     apart.env["BYZER_RESTORE"] = "false"
     assert states(apart) == {"gpt": "not running"}
-    assert "Nothing is deployed" in apart("list").stdout
+    assert "Nothing is deployed" in apart("list").stderr
 
 
 def test_update_takes_over_without_a_break_or_changes_nothing(
