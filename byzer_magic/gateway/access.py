@@ -13,10 +13,10 @@ from typing import Any
 
 from byzer_magic.errors import ConfigError
 from byzer_magic.gateway.keys import PREFIX, Key, KeyFile, digest_of
-from byzer_magic.gateway.limits import Bucket
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.log import get_logger
+from byzer_magic.routing.rates import Taken, TokenWindow, Window
 from byzer_magic.safety import tcp_peers
 
 log = get_logger("gateway")
@@ -45,9 +45,8 @@ class Client:
         """Whose what it stores is: a key made anew under the same name is another's."""
         self.models: frozenset[str] = frozenset(key.models if key else ())
         per_minute = (key.requests_per_minute, key.tokens_per_minute) if key else (0, 0)
-        self.requests, self.tokens = (Bucket(-(-limit // share)) for limit in per_minute)
-        self._running = 0
-        """Requests for which tokens are reserved."""
+        requests, tokens = (-(-limit // share) for limit in per_minute)
+        self.requests, self.tokens = Window(requests), TokenWindow(tokens)
 
     @property
     def sees_metrics(self) -> bool:
@@ -69,7 +68,7 @@ class Client:
             raise self._limited(self.requests, _("requests"), wait)
         if wait := self.tokens.wait(now, 1.0):
             raise self._limited(self.tokens, _("tokens"), wait)
-        self.requests.take(1)
+        self.requests.take(1, now)
 
     def more(self, requests: int) -> None:
         """Count the request that has begun as several.
@@ -88,15 +87,13 @@ class Client:
                 ),
                 "n",
             )  # fmt: skip
-        if wait := self.requests.wait(time.monotonic(), requests - 1):
+        now = time.monotonic()
+        if wait := self.requests.wait(now, requests - 1):
             raise self._limited(self.requests, _("requests"), wait)
-        self.requests.take(requests - 1)
+        self.requests.take(requests - 1, now)
 
-    def reserve(self, prompt: float, answer: float, now: float, *, answers: int = 1) -> float:
-        """Take tokens until it is known how many a request has; return how many were taken, the limit at most.
-
-        Several requests at once must all fit in. One alone needs room for its prompt only: how long its answer will be
-        is not known, and few are as long as they may be.
+    def reserve(self, prompt: float, answer: float, now: float, *, answers: int = 1) -> Taken | None:
+        """Take tokens until it is known how many a request has; return what `settle` takes, None without a limit.
 
         Args:
             prompt: an estimate.
@@ -108,25 +105,20 @@ class Client:
             Problem: the limit is reached.
         """
         if not self.tokens.limit:
-            return 0.0
-        tokens = min(prompt + answer, self.tokens.limit)
-        needed = prompt if self._running == 0 else (prompt + answer) * answers
-        if answers and (seconds := self.tokens.wait(now, min(needed, self.tokens.limit))):
+            return None
+        if answers and (seconds := self.tokens.wait_for(prompt, answer, now, answers=answers)):
             raise self._limited(self.tokens, _("tokens"), seconds)
-        self.tokens.take(tokens)
-        self._running += 1
-        return tokens
+        return self.tokens.reserve(prompt + answer, now)
 
-    def settle(self, reserved: float, tokens: int) -> None:
+    def settle(self, reserved: Taken | None, tokens: int) -> None:
         """Count the tokens of a request that has ended in place of those that were reserved."""
-        if self.tokens.limit:
-            self._running -= 1
-            self.tokens.take(tokens - reserved)
+        if reserved is not None:
+            self.tokens.settle(reserved, tokens, time.monotonic())
 
-    def _limited(self, bucket: Bucket, what: str, wait: float) -> Problem:
+    def _limited(self, window: Window, what: str, wait: float) -> Problem:
         message = _(
             "The key {name} has reached its limit of {limit} {what} a minute. Try again in {seconds:.0f} s.",
-            name=self.name, limit=bucket.limit, what=what, seconds=max(1.0, wait),
+            name=self.name, limit=window.limit, what=what, seconds=max(1.0, wait),
         )  # fmt: skip
         return Problem(
             429, message, kind="rate_limit_error", code="rate_limit_exceeded", anthropic="rate_limit_error",

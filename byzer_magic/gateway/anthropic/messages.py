@@ -15,11 +15,11 @@ from byzer_magic.gateway.anthropic import conversation
 from byzer_magic.gateway.anthropic.events import Events, add_thoughts, end_of, message_of
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.deployments import Facts
-from byzer_magic.gateway.meters import BYTES_PER_TOKEN
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.gateway.wires import encode
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
+from byzer_magic.token_counts import BYTES_PER_TOKEN
 from byzer_magic.types import ChatRequest
 
 TOKENS_PER_IMAGE = 1500
