@@ -21,7 +21,8 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, preload, prestart, replicas
-from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.cluster.authority import authority, identity_of_controller
+from byzer_magic.runtime.cluster.node import attach_log, has_others, socket_folder
 from byzer_magic.runtime.fleet import Fleet
 from byzer_magic.runtime.fleet_file import LOCAL, FleetFile
 from byzer_magic.runtime.loop import LOOP
@@ -30,6 +31,7 @@ from byzer_magic.runtime.pools import Pools
 from byzer_magic.runtime.room import Amount
 from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.transport.tls import Certified, certify
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 SPARE_SECONDS = 2.0
@@ -42,7 +44,7 @@ log = get_logger("controller")
 
 
 class Controller:
-    """Creates, finds and removes the deployments of a cluster. Ray calls only `endpoint`.
+    """Creates, finds and removes the deployments of a cluster. Ray calls only `endpoint` and `certify`.
 
     Args:
         token: authorizes its clients; the same after a restart, so that they reconnect.
@@ -77,6 +79,7 @@ class Controller:
             path=socket_folder() / f"{discovery.CONTROLLER}.sock",
             host=ray.util.get_node_ip_address(),
             token=token.reveal(),
+            identify=identity_of_controller,
         )
         self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start())
 
@@ -86,9 +89,13 @@ class Controller:
     async def endpoint(self) -> protocol.Endpoint:
         """Return the address and token with which faces connect, from other nodes, too, where there are any."""
         await asyncio.wrap_future(self._started)
-        if len(await asyncio.to_thread(ray.nodes)) > 1:
+        if await asyncio.to_thread(has_others):
             await LOOP.adopt(self._server.listen_on_tcp())
         return self._server.endpoint(self._node)
+
+    async def certify(self, request: str) -> Certified:
+        """Return the certificate that another process of the cluster asks for, with which it listens on TCP."""
+        return certify(await asyncio.to_thread(authority), request)
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._remove_unfinished)

@@ -28,7 +28,8 @@ from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import controller_link, desired_state, discovery, preload, prestart
-from byzer_magic.runtime.cluster.node import attach_log, hide_more, socket_folder, tail
+from byzer_magic.runtime.cluster.authority import identity
+from byzer_magic.runtime.cluster.node import attach_log, has_others, hide_more, socket_folder, tail
 from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
@@ -103,6 +104,7 @@ class Pool:
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
             hidden=plan.hidden,
+            identify=identity,
         )
         # On our own loop, before Ray's first call: after a restart, clients reconnect to the socket directly.
         self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start(fast=True))
@@ -111,12 +113,14 @@ class Pool:
         return f"Pool({self._plan.spec.model})"
 
     def endpoint(self) -> protocol.Endpoint:
-        """Return the address and token with which clients connect."""
+        """Return the address and token with which clients connect, from other nodes, too, where there are any."""
         self._started.result()
+        if has_others():
+            asyncio.run_coroutine_threadsafe(self._server.listen_on_tcp(), LOOP.start()).result()
         return self._server.endpoint(self._node)
 
     async def _start(self) -> None:
-        await self._server.start(tcp=len(ray.nodes()) > 1)
+        await self._server.start(tcp=False)
         discovery.announce(socket_folder(), self._plan.spec.model, self._server.endpoint(self._node))
         self._events.add(Placed(self._node, os.getpid()))
         self._spawn(self._open())

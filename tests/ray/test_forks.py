@@ -82,7 +82,7 @@ def test_pickled_model_has_no_secret(manager: Manager, provider: Process) -> Non
     deploy(manager, saas(provider))
     model = bz.model("m")
     model.chat("hello")
-    token = manager.connection._links["m"]._endpoint.token  # type: ignore[union-attr]
+    token = manager.connection._links["m"]._dialer.endpoint.token  # type: ignore[union-attr]
     assert token.encode() not in pickle.dumps(model)
 
 

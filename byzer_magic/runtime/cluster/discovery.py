@@ -23,11 +23,11 @@ from byzer_magic.runtime.cluster.listeners import is_up
 from byzer_magic.runtime.cluster.loopback import plain
 from byzer_magic.runtime.cluster.own_folder import find, own_folder
 from byzer_magic.runtime.cluster.this_machine import running_cluster
-from byzer_magic.runtime.transport.protocol import VERSION, Endpoint
+from byzer_magic.runtime.transport.protocol import Endpoint
 from byzer_magic.safety import peers
 
-CONTROLLER = f"controller-{VERSION}"
-"""Name of the controller's actor, and of the file that announces it: versions with other messages have their own.
+CONTROLLER = "controller"
+"""Name of the controller's actor, and of the file that announces it.
 
 The file has no suffix, unlike those of aliases, which may be called so.
 """

@@ -50,6 +50,11 @@ def socket_folder() -> Path:
     return discovery.socket_folder(plain(ray.get_runtime_context().gcs_address))
 
 
+def has_others() -> bool:
+    """Return whether the cluster has, or had, more nodes than this one."""
+    return len(ray.nodes()) > 1
+
+
 def tail(pid: int, lines: int) -> list[str]:
     """Return the last `lines` lines that a Ray worker process wrote to stdout, and as many of stderr.
 

@@ -10,30 +10,20 @@ import asyncio
 import contextvars
 import enum
 import itertools
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed
 
 from byzer_magic import errors, request_ids
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
-from byzer_magic.runtime.transport.connecting import connect_to
+from byzer_magic.runtime.transport.dialing import Dialer, Find
 from byzer_magic.runtime.transport.outbox import Outbox
-
-RECONNECT_SECONDS = 15.0
-"""How long a call tries to reconnect to a pool that is being restarted."""
-SAME_ENDPOINT_SECONDS = 4.0
-"""After this time the endpoint is looked up again: Ray may have restarted the pool on another node."""
-RETRY_SECONDS = 0.05
-"""Pause between two attempts to connect within the first `SAME_ENDPOINT_SECONDS`."""
-SLOW_RETRY_SECONDS = 0.5
-"""Pause between two attempts after that."""
 
 DEADLINE_SECONDS = 2.0
 """A request's timeout is kept by its pool; this much later, the client gives up on a pool that does not respond."""
@@ -46,7 +36,6 @@ RESUMED_BYTES = HELD_BYTES // 4
 log = get_logger("client")
 
 T = TypeVar("T")
-Find = Callable[[], Awaitable[protocol.Endpoint]]
 
 
 class _End(enum.Enum):
@@ -79,8 +68,7 @@ class Link:
         self.peer = peer
         """Identity of the pool; another pool of the same alias has another one."""
         self._name = name
-        self._find = find
-        self._endpoint: protocol.Endpoint | None = None
+        self._dialer = Dialer(name, find)
         self._not_connected()
         forks.register(self)
 
@@ -248,32 +236,13 @@ class Link:
     async def _connect(self) -> Outbox:
         async with self._connecting:
             if self._outbox is None:
-                self._connection = await self._dial()
+                self._connection = await self._dialer.dial()
                 self._cache = attachments.AttachmentCache()
                 # Of no request: they serve all that use the connection.
                 context = contextvars.Context()
                 self._outbox = context.run(Outbox, self._connection)
                 self._reader = asyncio.create_task(self._read(self._connection, self._outbox), context=context)
             return self._outbox
-
-    async def _dial(self) -> ClientConnection:
-        """Connect to the last endpoint, where a restarted pool listens again, else to the one that `find` returns."""
-        started = time.monotonic()
-        while True:
-            waited = time.monotonic() - started
-            try:
-                if self._endpoint is None or waited > SAME_ENDPOINT_SECONDS:
-                    self._endpoint = await self._find()
-                return await connect_to(self._endpoint)
-            except (OSError, InvalidHandshake, TimeoutError) as err:
-                if isinstance(err, FileNotFoundError):  # undeployed, not killed: there may be a new pool by now
-                    self._endpoint = None
-                if waited > RECONNECT_SECONDS:
-                    raise errors.WorkerLost(
-                        _("{name} does not respond.", name=self._name),
-                        _("See %byzer stat, or deploy it again with --replace."),
-                    ) from err
-                await asyncio.sleep(RETRY_SECONDS if waited < SAME_ENDPOINT_SECONDS else SLOW_RETRY_SECONDS)
 
     async def _read(self, connection: ClientConnection, outbox: Outbox) -> None:
         calls, end = self._calls, _End.LOST

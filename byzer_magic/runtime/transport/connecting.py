@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
 from byzer_magic import errors
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import protocol, tcp, tls
 from byzer_magic.safety import peers
 
 OPEN_SECONDS = 5.0
@@ -21,10 +21,12 @@ FULL_SECONDS = 0.01
 
 
 async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
-    """Return a connection to a pool or an engine: over its Unix socket where it is on this machine, else over TCP.
+    """Return a connection to a pool or an engine: over its Unix socket where it is on this machine, else over TLS.
 
     Raises:
-        CannotConnect: another user's process listens at its Unix socket, or it runs as another user here.
+        CannotConnect: another user's process listens at its Unix socket, or it runs as another user here, or it has
+            no certificate.
+        SSLCertVerificationError: whoever listens there has no certificate of the cluster; nothing was sent.
         OSError: nothing listens.
         InvalidHandshake: it does not accept the token.
         TimeoutError: it does not answer.
@@ -49,8 +51,17 @@ async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
         if endpoint.uid not in (-1, os.geteuid()) and os.geteuid() != peers.ROOT:
             raise _of_another(endpoint.uid)
         raise FileNotFoundError(endpoint.path)
-    address = f"ws://{endpoint.host}:{endpoint.port}/"
-    return await connect(address, proxy=None, ping_timeout=protocol.PING_SECONDS, **common)
+    if not endpoint.authority:
+        raise errors.CannotConnect(
+            _("{endpoint} offers no TLS: nothing was sent.", endpoint=f"{endpoint.host}:{endpoint.port}"),
+            _("Deploy the model again with --replace."),
+        )
+    own = await tcp.connected(endpoint.host, endpoint.port, OPEN_SECONDS)
+    context = tls.of_client(endpoint.authority)
+    return await connect(
+        "wss://pool/", sock=own, ssl=context, server_hostname=endpoint.host, proxy=None,
+        ping_timeout=protocol.PING_SECONDS, **common,
+    )  # fmt: skip
 
 
 async def _unix_socket(endpoint: protocol.Endpoint) -> socket.socket:

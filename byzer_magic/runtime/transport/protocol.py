@@ -12,14 +12,12 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic import capabilities, errors, i18n
+from byzer_magic import __version__, capabilities, errors, i18n
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.runtime.transport import messages
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading, Routed, Waiting
 
-VERSION = 2
-"""Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection."""
 MAX_BODY_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
@@ -105,6 +103,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     pid: int
     uid: int = -1
     """The user as whom it runs; -1: that of the client."""
+    authority: str = ""
+    """The certificate, as PEM, of whoever certifies its TCP listener; empty while it has none."""
+    version: str = __version__
+    """Of byzer-magic in that process."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.path or f'{self.host}:{self.port}'})"

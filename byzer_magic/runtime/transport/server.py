@@ -11,7 +11,7 @@ import hmac
 import http
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from byzer_magic import errors, request_ids
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime import forks
-from byzer_magic.runtime.transport import attachments, protocol
+from byzer_magic.runtime.transport import attachments, protocol, tcp, tls
 from byzer_magic.runtime.transport.outbox import Outbox
 from byzer_magic.runtime.transport.protocol import MAX_BODY_BYTES
 from byzer_magic.safety import peers
 
 Handler = Callable[[Any], AsyncIterator[Any]]
 """A method: takes the decoded body of a call, yields the items of its response."""
+Identify = Callable[[str], Awaitable[tls.Identity]]
+"""Returns what a server at an address shows to its clients."""
 
 HIGH_WATER_BYTES = 4 * 1024 * 1024
 """While more than this is unsent, calls wait until their client has read (backpressure)."""
@@ -43,7 +45,7 @@ log = get_logger("server")
 
 
 class Server:
-    """Serves methods on a Unix socket of this node and on TCP, both protected by the same token.
+    """Serves methods on a Unix socket of this node and on TCP with TLS, both protected by the same token.
 
     The Unix socket is for processes of the same user, and of root, only.
 
@@ -53,19 +55,24 @@ class Server:
         host: the address to listen on for other nodes.
         token: what clients must send.
         hidden: secrets that are replaced in the texts of unexpected errors.
+        identify: returns the certificate for TCP; called once, before the server listens there.
     """
 
     def __init__(
-        self, methods: dict[str, Handler], *, path: Path, host: str, token: str, hidden: tuple[str, ...] = ()
-    ) -> None:
+        self, methods: dict[str, Handler], *, path: Path, host: str, token: str, hidden: tuple[str, ...] = (),
+        identify: Identify = tls.self_certified,
+    ) -> None:  # fmt: skip
         self._methods = methods
         self._path = path
         self._host = host
         self._token = token
+        self._identify = identify
         self._hidden = hidden
         self._servers: list[WebSocketServer] = []
         self._peers: set[_Peer] = set()
         self._port = 0
+        self._authority = ""
+        self._opening_port = asyncio.Lock()
         forks.register(self)
 
     def forked(self) -> None:
@@ -92,12 +99,23 @@ class Server:
             await self.listen_on_tcp()
 
     async def listen_on_tcp(self) -> None:
-        """Listen on a free port, too, unless that is so already."""
-        if self._port:
-            return
-        server = await serve(self._serve, self._host, 0, ping_timeout=protocol.PING_SECONDS, **self._options())
-        self._servers.append(server)
-        self._port = next(iter(server.sockets)).getsockname()[1]
+        """Listen on a free port, too, unless that is so already.
+
+        Raises:
+            ByzerError: this process has got no certificate.
+        """
+        async with self._opening_port:
+            if self._port:
+                return
+            identity = await self._identify(self._host)
+            listening = tcp.listening(self._host)
+            server = await serve(
+                self._serve, sock=listening, ssl=tls.of_server(identity), ping_timeout=protocol.PING_SECONDS,
+                **self._options(),
+            )  # fmt: skip
+            self._servers.append(server)
+            self._authority = identity.authority
+            self._port = listening.getsockname()[1]
 
     def _options(self) -> dict[str, Any]:
         quiet = logging.getLogger("byzer_magic.server.handshake")
@@ -118,7 +136,7 @@ class Server:
     def endpoint(self, node: str) -> protocol.Endpoint:
         """Return where this server listens, on the given Ray node."""
         place = str(self._path), self._host, self._port
-        return protocol.Endpoint(*place, self._token, node, os.getpid(), os.geteuid())
+        return protocol.Endpoint(*place, self._token, node, os.getpid(), os.geteuid(), self._authority)
 
     def stop(self) -> None:
         """Stop listening and remove the socket; open connections remain until their clients close them."""

@@ -17,9 +17,10 @@ from byzer_magic.backends.engine import devices
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
+from byzer_magic.runtime.cluster.authority import identity
 from byzer_magic.runtime.cluster.leftovers import use_scratch
 from byzer_magic.runtime.cluster.logs import ProcessId, here
-from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.cluster.node import attach_log, has_others, socket_folder
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import messages, protocol
@@ -52,15 +53,18 @@ class Engine:
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
             hidden=plan.hidden,
+            identify=identity,
         )
-        self._started = asyncio.run_coroutine_threadsafe(self._server.start(tcp=len(ray.nodes()) > 1), LOOP.start())
+        self._started = asyncio.run_coroutine_threadsafe(self._server.start(tcp=False), LOOP.start())
 
     def __repr__(self) -> str:
         return f"Engine({self._plan.spec.model})"
 
     async def endpoint(self) -> protocol.Endpoint:
-        """Return the address and token with which the pool connects."""
+        """Return the address and token with which the pool connects, from another node, too, where there is one."""
         await asyncio.wrap_future(self._started)
+        if await asyncio.to_thread(has_others):
+            await LOOP.adopt(self._server.listen_on_tcp())
         return self._server.endpoint(here())
 
     async def _open(self, _nothing: None) -> AsyncIterator[Loading | messages.Opened]:
