@@ -36,6 +36,22 @@ class WorkerStat(msgspec.Struct, frozen=True):
         return self.free < self.limit
 
 
+class ArmStat(msgspec.Struct, frozen=True):
+    """The counters of one of the deployments to which a route sends its requests."""
+
+    alias: str
+    share: float | None = None
+    """Of the requests, in a sum of 1; None where the first that can answers."""
+    requests: int = 0
+    """Requests sent to it so far."""
+    errors: int = 0
+    """Of these, how many failed."""
+    skipped: int = 0
+    """Requests that it was not asked: it was left out, is not there, or lacks what they need."""
+    paused_seconds: float | None = None
+    """Seconds until one request tries it again, 0 when that is due; None while it is not left out."""
+
+
 class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment's counters at one moment."""
 
@@ -53,6 +69,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerStat]
     concurrency: int
     """Slots of each worker."""
+    arms: list[ArmStat] = []
+    """Where a route sends its requests, in the order in which it asks; empty for other deployments."""
     queued: int = 0
     """Requests that wait for a slot."""
     uptime_seconds: float = 0.0

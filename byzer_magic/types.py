@@ -334,6 +334,13 @@ class Routed(msgspec.Struct, frozen=True, array_like=True, tag="routed"):
     skipped: list[tuple[str, Localizable]] = []
     """Those that came before it, each with why it does not answer."""
 
+    def __post_init__(self) -> None:
+        """Unpack texts that have crossed a socket."""
+        found = [(name, unpack(why)) for name, why in self.skipped]
+        if not all(isinstance(why, str) for _name, why in found):
+            raise ValueError("a reason is not a text")
+        msgspec.structs.force_setattr(self, "skipped", found)
+
 
 class Placed(msgspec.Struct, frozen=True, tag=True):
     """Ray has placed the deployment's pool: on `node`, as process `pid`."""

@@ -93,7 +93,10 @@ KEPT = ("model", "infer_params", "ray_address", "file", "dry_run")
 
 
 def alias(context: Context, item: specs.AliasSpec) -> None:
-    """Deploy a route: a name that stands for several deployments."""
+    """Deploy a route, a name that stands for several deployments; without one, list those there are."""
+    if item.definition is None:
+        _routes(context, item)
+        return
     name, equals, to = item.definition.partition("=")
     if not equals or not name.strip() or not to.strip():
         raise CommandError(
@@ -106,3 +109,11 @@ def alias(context: Context, item: specs.AliasSpec) -> None:
         infer_params=params, replace=item.replace, ray_address=item.ray_address,
     )  # fmt: skip
     actions.deploy(context, spec)
+
+
+def _routes(context: Context, item: specs.AliasSpec) -> None:
+    """List the routes, and where each has sent its requests."""
+    context.manager.ensure(item.ray_address)
+    routes = [stat for stat in context.manager.run(context.manager.stats()) if stat.arms]
+    rows = [{_("Model"): stat.model, **row} for stat in routes for row in cells.arm_rows(stat)]
+    context.output.table(rows, _("There are no routes. Define one: alias best=a,b"))

@@ -52,6 +52,8 @@ def _show_stat(context: Context, item: specs.StatSpec) -> None:
     if item.model:
         context.output.text(json.dumps(stats[0].legacy(), indent=4))
         if not item.json:  # which programs read
+            if stats[0].arms:
+                context.output.say(_("See `alias` for the deployments of this route."))
             _say_full(context, stats)
     elif item.json:
         context.output.text(json.dumps({stat.model: stat.legacy() for stat in stats}, indent=4))

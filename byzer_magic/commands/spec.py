@@ -258,11 +258,11 @@ class ApplySpec(Spec):
 class AliasSpec(Spec):
     """A name for several deployments."""
 
-    summary = _("Define a route: one alias for several deployments, with failover or fixed shares.")
-    examples = ("alias best=gpt4o,claude,local", "alias ab=gpt4o:0.9,claude:0.1")
+    summary = _("Define a route: one alias for several deployments, with failover or fixed shares; or list the routes.")
+    examples = ("alias best=gpt4o,claude,local", "alias ab=gpt4o:0.9,claude:0.1", "alias")
 
-    definition: str = option(
-        help=_("NAME=a,b,c for failover in this order, NAME=a:0.9,b:0.1 for shares"), positional=True
+    definition: str | None = option(
+        None, help=_("NAME=a,b,c for failover in this order, NAME=a:0.9,b:0.1 for shares"), positional=True
     )
     patience: float | None = option(
         None,

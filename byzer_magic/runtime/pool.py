@@ -275,6 +275,7 @@ class Pool:
             traits=sorted(self._plan.backend.info.all_traits),
             workers=self._admission.snapshot(self._lifecycle.group.pids),
             concurrency=spec.worker_concurrency,
+            arms=list(self._lifecycle.group.current.arms),
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._created,
             error=self._error,

@@ -12,7 +12,7 @@ from byzer_magic.rendering.amounts import duration, money
 from byzer_magic.rendering.deployments import sparkline
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.tables import Cell
-from byzer_magic.stat import ModelStat, Sample, WorkerStat
+from byzer_magic.stat import ArmStat, ModelStat, Sample, WorkerStat
 
 COLUMNS = (
     "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cpu", "cost",
@@ -149,6 +149,42 @@ def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
         "last": right(ago(worker.idle_seconds) if worker.requests else _("never")),
     }
     return cells
+
+
+def arm_cells(arm: ArmStat) -> Cells:
+    """Return the row of a deployment to which a route sends requests; other columns are empty."""
+    share = "" if arm.share is None else f"{arm.share:.0%}"
+    name = Cell(f"→ {arm.alias}", tag("span", f"→ {arm.alias}", class_="bz-name"))
+    if left := paused(arm):
+        name = _name(f"→ {arm.alias}", share, State("down", left))
+    elif share:
+        name = _name(f"→ {arm.alias}", share, State("up", ""))
+    cells = dict.fromkeys(COLUMNS, plain(""))
+    return cells | {"model": name, "requests": count(arm.requests), "errors": count(arm.errors, bad=True)}
+
+
+def paused(arm: ArmStat) -> str:
+    """Return how long a deployment is left out of a route; empty while it is in use."""
+    if arm.paused_seconds is None:
+        return ""
+    if not arm.paused_seconds:
+        return _("left out: the next request tries it again")
+    return _("left out: tried again in {seconds} s", seconds=f"{arm.paused_seconds:.0f}")
+
+
+def arm_rows(stat: ModelStat) -> list[dict[str, Any]]:
+    """Return the rows of a table of the deployments to which a route sends its requests."""
+    return [
+        {
+            _("Deployment"): arm.alias,
+            _("Share"): right("" if arm.share is None else f"{arm.share:.0%}"),
+            heading("requests"): count(arm.requests),
+            heading("errors"): count(arm.errors, bad=True),
+            _("Skipped"): count(arm.skipped),
+            _("State"): paused(arm),
+        }
+        for arm in stat.arms
+    ]
 
 
 def stat_rows(stats: Sequence[ModelStat], columns: Sequence[str] = STAT_COLUMNS) -> list[dict[str, Any]]:

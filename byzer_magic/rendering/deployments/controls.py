@@ -32,7 +32,9 @@ def expander(alias: str, *, opened: bool) -> Markup:
 
 
 def row_buttons(alias: str, part: str) -> Markup:
-    """Return the buttons of a deployment's row, or of a worker's."""
+    """Return the buttons of a deployment's row, or of a worker's; the rows of a route's deployments have none."""
+    if part.startswith(">"):
+        return Markup()
     if part:
         whom = _("{alias}, worker {index}", alias=alias, index=part)
         return join(icon(name, _label(name, whom)) for name in WORKER_ACTIONS)

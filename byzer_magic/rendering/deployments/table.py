@@ -37,7 +37,7 @@ class View:
     """The panel at one moment: cells by the key of their row, in order.
 
     A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for an error, `^` for a pool that
-    fills its core, `~` for plots.
+    fills its core, `~` for plots, `>` and an alias for a deployment to which a route sends requests.
     """
 
     rows: dict[str, Cells] = field(default_factory=dict)
@@ -75,6 +75,7 @@ def view(
             rows[f"{alias}/^"] = {"note": stat_cells.plain(full)}
         if alias in wanted:
             rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
+            rows |= {f"{alias}/>{arm.alias}": stat_cells.arm_cells(arm) for arm in stat.arms}
             rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker) for worker in stat.workers}
     parts = [
         summary([followed.stat for followed in found.models.values()]),

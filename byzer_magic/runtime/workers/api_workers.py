@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.garbage import tune_collector
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.stat import ArmStat
 from byzer_magic.types import Item, Loading, Request
 
 
@@ -24,6 +25,7 @@ class ApiWorkers:
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
+        self.arms: Sequence[ArmStat] = ()
         self.pids: dict[int, int] = {}
         self._plan = plan
         self._health = health

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import logs, placement
 from byzer_magic.runtime.cluster.node import descendants
 from byzer_magic.runtime.workers.engine import Engine, EngineWorker
+from byzer_magic.stat import ArmStat
 from byzer_magic.types import Event, Item, Loading, Request
 
 LOG_LINES = 200
@@ -53,6 +54,7 @@ class EngineWorkers:
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
+        self.arms: Sequence[ArmStat] = ()
         self._workers: dict[int, EngineWorker] = {}
         self._plan = plan
         self._health = health

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.stat import ArmStat
 from byzer_magic.types import Request
 
 
@@ -14,6 +15,11 @@ class Workers(Protocol):
     """The workers of a deployment: `EngineWorkers` or `ApiWorkers`."""
 
     capabilities: frozenset[Capability]
+
+    @property
+    def arms(self) -> Sequence[ArmStat]:
+        """Return the counters of the deployments to which the workers send requests, if any."""
+        ...
 
     @property
     def pids(self) -> dict[int, int]:

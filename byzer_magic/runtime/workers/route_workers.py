@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
 from typing import Any
@@ -16,6 +17,7 @@ from byzer_magic.plan import Plan
 from byzer_magic.routing.arms import Breaker, Turns, parse
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.stat import ArmStat
 from byzer_magic.types import Dispatched, Item, Loading, Request, Routed, Waiting
 
 OF_THE_REQUEST = (errors.BadRequest, errors.ContentRefused, errors.ContextTooLong, errors.Unsupported)
@@ -48,8 +50,23 @@ class RouteWorkers:
         self._patience = float(plan.setup.params[PATIENCE])
         self._turns = Turns(self._arms) if self._arms[0].weight is not None else None
         self._breakers = {arm.alias: Breaker() for arm in self._arms}
+        self._requests: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._can: dict[str, frozenset[Capability]] = {}
         self._links: dict[str, Link] = {}
+
+    @property
+    def arms(self) -> list[ArmStat]:
+        """Return the counters of the deployments, in their order."""
+        now = time.monotonic()
+        return [
+            ArmStat(
+                arm.alias, arm.weight, self._requests[arm.alias], self._errors[arm.alias], self._skipped[arm.alias],
+                breaker.pause(now) if (breaker := self._breakers[arm.alias]).is_open else None,
+            )
+            for arm in self._arms
+        ]  # fmt: skip
 
     async def add(self, indices: Collection[int], notify: Notify) -> None:
         """Add workers, once it is known what the deployments can do.
@@ -102,7 +119,7 @@ class RouteWorkers:
         """Yield which deployment answers, then its items.
 
         Raises:
-            ByzerError: that of the last deployment that was asked, where all have failed.
+            ByzerError: all have failed: what was wrong with the request, else the error of the last one asked.
         """
         skipped: list[tuple[str, Any]] = []
         failure: errors.ByzerError | None = None
@@ -116,11 +133,13 @@ class RouteWorkers:
                             yield Routed(alias, skipped)
                         yield item
             except _Skipped as err:
+                self._skipped[alias] += 1
                 skipped.append((alias, err.why))
             except errors.ByzerError as err:
                 if begun:
                     raise
-                failure = err
+                if not isinstance(failure, OF_THE_REQUEST):  # what the user can mend is worth more than an outage
+                    failure = err
                 skipped.append((alias, err.message))
             else:
                 return
@@ -136,16 +155,21 @@ class RouteWorkers:
         breaker = self._breakers[alias]
         if not breaker.lets_in(time.monotonic()):
             raise _Skipped(_("skipped after {count} failures in a row", count=breaker.failures))
+        asked = False
         try:
             if needed_by(request) - await self._learn(alias):
                 raise _Skipped(_("does not support this request"))
+            self._requests[alias] += 1
+            asked = True
             async with aclosing(self._items(alias, capability, request)) as items:
                 async for item in items:
                     yield item
         except TimeoutError as err:
+            (self._errors if asked else self._skipped)[alias] += 1
             breaker.failed(time.monotonic())
             raise self._late(alias) from err
         except errors.ByzerError as err:
+            (self._errors if asked else self._skipped)[alias] += 1
             if isinstance(err, OF_THE_REQUEST):
                 breaker.cancelled()
             else:

@@ -11,6 +11,7 @@ import pytest
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import COLUMNS
 from byzer_magic.rendering.deployments.history import History
+from byzer_magic.stat import ArmStat
 from tests.fleets import fleet, ill, model, steady
 from tests.pages import Page
 
@@ -23,6 +24,16 @@ def test_view_has_workers_of_opened_deployments_only() -> None:
     found = fleet(model("a", workers=100), model("b", workers=3))
     assert list(seen(found).rows) == ["a", "b"]
     assert list(seen(found, {"b", "nobody"}).rows) == ["a", "b", "b/~", "b/0", "b/1", "b/2"]
+
+
+def test_view_has_the_deployments_of_an_opened_route() -> None:
+    arms = [ArmStat("a", 0.9, requests=9), ArmStat("b", 0.1, requests=3, errors=3, paused_seconds=8.0)]
+    shown = seen(fleet(model("ab", arms=arms)), {"ab"})
+    assert list(shown.rows) == ["ab", "ab/~", "ab/>a", "ab/>b", "ab/0"]
+    assert "left out: tried again in 8 s" in str(shown.rows["ab/>b"]["model"])
+    row = table.row("ab/>a", shown.rows["ab/>a"], live=True)
+    assert "90%" in row
+    assert "<button" not in row, "there is nothing to do to it here"
 
 
 def test_view_has_an_error_below_its_row() -> None:
