@@ -69,7 +69,10 @@ class DeploySpec(Spec):
     worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)
     load_balance: str = option(
         "lru",
-        help=_("next worker: lru (least recently used), least_busy (fewest requests) or round_robin (in turn)"),
+        help=_(
+            "next worker: lru (least recently used), least_busy (fewest requests), round_robin (in turn),"
+            " session (that of the chat's last turn, which has it cached)"
+        ),
         choices=tuple(POLICIES),
     )
     cpus_per_worker: float = option(0.01, help=_("CPUs that Ray reserves for each worker"), kind="float", minimum=0)

@@ -69,7 +69,11 @@ def least_busy(worker: Worker, _: Rank) -> Rank:
     return worker.limit - worker.free, worker.last_dispatch, worker.index
 
 
-POLICIES: Mapping[str, Policy] = {"lru": lru, "least_busy": least_busy, "round_robin": round_robin}
+SESSION = "session"
+"""The policy with prefix affinity (`sessions`); new chats, and those whose worker is too busy, go by `least_busy`."""
+POLICIES: Mapping[str, Policy] = {
+    "lru": lru, "least_busy": least_busy, "round_robin": round_robin, SESSION: least_busy,
+}  # fmt: skip
 """The values of `--load_balance`; the first one is the default."""
 
 
@@ -111,8 +115,15 @@ class Candidates:
             self._heap = [known.rank for known in self._workers.values() if known.rank]
             heapify(self._heap)
 
-    def take(self) -> Worker | None:
-        """Remove and return the next worker, or return None if no worker is ready."""
+    def take(self, preferred: Worker | None = None) -> Worker | None:
+        """Remove and return the next worker, or return None if no worker is ready.
+
+        Args:
+            preferred: a worker that is ready, to be taken whatever its rank.
+        """
+        if preferred is not None:
+            preferred.rank = None
+            return preferred
         while self._heap:
             rank = heappop(self._heap)
             worker = self._workers.get(rank[-1])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from byzer_magic.errors import Overloaded
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.routing.policy import POLICIES, Candidates, Worker
+from byzer_magic.routing.policy import POLICIES, SESSION, Candidates, Worker
+from byzer_magic.routing.sessions import Sessions, may_stay
 from byzer_magic.stat import WorkerStat
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ class Grant:
 
     ticket: int
     worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A ticket that waits."""
+
+    since: float
+    session: bytes
 
 
 class SlotTable:
@@ -62,10 +71,10 @@ class SlotTable:
         self._limit = limit
         self._max_queue = max_queue
         self._workers: dict[int, Worker] = {}
-        self._candidates = Candidates(POLICIES[policy], self._workers)
         self._running: dict[int, Worker] = {}
-        # Ticket -> time it was queued. An OrderedDict: popping the first item of a dict again and again is O(n) each.
-        self._waiting: OrderedDict[int, float] = OrderedDict()
+        # An OrderedDict: popping the first item of a dict again and again is O(n) each.
+        self._waiting: OrderedDict[int, _Queued] = OrderedDict()
+        self.use(policy)
         self._dispatches = 0
         if workers < 0:
             raise ValueError(f"cannot have {workers} workers")
@@ -85,6 +94,11 @@ class SlotTable:
     def running(self) -> int:
         """Return the number of tickets that hold a slot."""
         return len(self._running)
+
+    @property
+    def has_sessions(self) -> bool:
+        """Return whether the turns of a chat go to the same worker, so that `acquire` needs to know them."""
+        return self._sessions is not None
 
     @property
     def workers(self) -> list[int]:
@@ -108,8 +122,13 @@ class SlotTable:
         worker = self._running.get(ticket)
         return None if worker is None else worker.index
 
-    def acquire(self, ticket: int, now: float) -> Grant | None:
+    def acquire(self, ticket: int, now: float, session: bytes = b"") -> Grant | None:
         """Return a slot for a ticket, or queue it and return None.
+
+        Args:
+            ticket: a number that is not in use.
+            now: current time.
+            session: the chat that it is a turn of, see `sessions.session_of`; empty for none.
 
         Raises:
             Overloaded: the queue is full; `details["retry_after"]` has the seconds to wait.
@@ -117,11 +136,11 @@ class SlotTable:
         """
         if ticket in self._running or ticket in self._waiting:
             raise ValueError(f"ticket {ticket} is in use")
-        if not self._waiting and (worker := self._candidates.take()):
-            return self._dispatch(ticket, worker, now)
+        if not self._waiting and (worker := self._next(session)):
+            return self._dispatch(ticket, worker, now, session)
         if len(self._waiting) >= self._max_queue:
             raise self._overloaded(now)
-        self._waiting[ticket] = now
+        self._waiting[ticket] = _Queued(now, session)
         return None
 
     def release(self, ticket: int, now: float, *, failed: bool = False) -> list[Grant]:
@@ -194,6 +213,7 @@ class SlotTable:
 
     def use(self, policy: str) -> None:
         """Choose workers by another policy, a key of `policy.POLICIES`, from now on."""
+        self._sessions = Sessions() if policy == SESSION else None
         self._candidates = Candidates(POLICIES[policy], self._workers)
         for worker in self._workers.values():
             worker.rank = None
@@ -220,7 +240,20 @@ class SlotTable:
             for index, worker in sorted(self._workers.items())
         ]
 
-    def _dispatch(self, ticket: int, worker: Worker, now: float) -> Grant:
+    def _next(self, session: bytes) -> Worker | None:
+        """Take the worker that runs the next ticket; None if none is ready."""
+        home = self._sessions.home(session) if self._sessions else None
+        return self._candidates.take(None if home is None else self._staying(self._workers.get(home)))
+
+    def _staying(self, home: Worker | None) -> Worker | None:
+        """Return the worker that a chat ran on, if it is ready and not much busier than the others."""
+        if home is None or not home.ready:
+            return None
+        up = [worker for worker in self._workers.values() if worker.health == "up" and not worker.leaving]
+        running = sum(worker.limit - worker.free for worker in up)
+        return home if may_stay(home.limit - home.free, running, len(up)) else None
+
+    def _dispatch(self, ticket: int, worker: Worker, now: float, session: bytes) -> Grant:
         self._dispatches += 1
         worker.last_dispatch = self._dispatches
         worker.last_time = now
@@ -228,13 +261,18 @@ class SlotTable:
         worker.free -= 1
         self._running[ticket] = worker
         self._candidates.offer(worker)
+        if self._sessions:
+            self._sessions.ran(session, worker.index)
         return Grant(ticket, worker.index)
 
     def _serve(self, now: float) -> list[Grant]:
         grants: list[Grant] = []
-        while self._waiting and (worker := self._candidates.take()):
-            ticket, _ = self._waiting.popitem(last=False)
-            grants.append(self._dispatch(ticket, worker, now))
+        while self._waiting:
+            ticket, queued = next(iter(self._waiting.items()))
+            if (worker := self._next(queued.session)) is None:
+                break
+            del self._waiting[ticket]
+            grants.append(self._dispatch(ticket, worker, now, queued.session))
         return grants
 
     def _remove_if_idle(self, worker: Worker) -> None:
@@ -243,7 +281,7 @@ class SlotTable:
 
     def _overloaded(self, now: float) -> Overloaded:
         # An estimate: a new request would be queued about as long as the first one in the queue has been.
-        waited = now - next(iter(self._waiting.values()), now)
+        waited = now - next((first.since for first in self._waiting.values()), now)
         seconds = max(MIN_RETRY_SECONDS, waited)
         return Overloaded(
             _("All slots are in use, and {count} requests are queued.", count=len(self._waiting)),

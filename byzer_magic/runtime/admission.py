@@ -11,8 +11,10 @@ from contextlib import aclosing
 from byzer_magic import errors
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import MAX_QUEUED
+from byzer_magic.routing.sessions import session_of
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.stat import WorkerStat
+from byzer_magic.types import Request
 
 POLL_SECONDS = 0.02
 """How often `idle` and `empty` look at the slot table, which is pure and signals nothing."""
@@ -56,7 +58,7 @@ class Admission:
         """Return a new ticket, the number by which a request is known here."""
         return next(self._tickets)
 
-    async def admit(self, ticket: int, deadline: asyncio.Timeout) -> AsyncIterator[int]:
+    async def admit(self, ticket: int, deadline: asyncio.Timeout, request: Request | None = None) -> AsyncIterator[int]:
         """Wait for a slot, yielding the request's place in the queue now and then; `worker_of` then has its worker.
 
         The caller calls `release` when the request has ended.
@@ -64,6 +66,7 @@ class Admission:
         Args:
             ticket: the request.
             deadline: the timeout around the request; `cancel` ends the request by expiring it.
+            request: what is asked, where it matters for the choice of the worker.
 
         Raises:
             Overloaded: the queue is full.
@@ -72,7 +75,8 @@ class Admission:
         if why := self.closed:
             raise why.with_traceback(None)  # the same error for every request: its traceback would grow
         self.changes += 1
-        if self._table.acquire(ticket, time.monotonic()) is None:
+        session = session_of(request) if request is not None and self._table.has_sessions else b""
+        if self._table.acquire(ticket, time.monotonic(), session) is None:
             async with aclosing(self._wait(ticket)) as places:
                 async for place in places:
                     yield place

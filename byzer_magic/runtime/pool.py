@@ -208,7 +208,7 @@ class Pool:
         gathering = Gathering(request)
         try:
             async with asyncio.timeout(request.timeout) as deadline:
-                async with aclosing(self._admission.admit(ticket, deadline)) as places:  # type: ignore[type-var]  # a generator
+                async with aclosing(self._admission.admit(ticket, deadline, request)) as places:  # type: ignore[type-var]  # a generator
                     async for place in places:
                         yield self._waiting(place)
                 worker = self._admission.worker_of(ticket)
