@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from byzer_magic.token_counts import BYTES_PER_TOKEN, text_bytes
+from byzer_magic.routing.token_counts import BYTES_PER_TOKEN, text_bytes
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
 
 UNLIMITED_ANSWER = 500

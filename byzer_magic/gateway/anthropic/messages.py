@@ -19,7 +19,7 @@ from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.gateway.wires import encode
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
-from byzer_magic.token_counts import BYTES_PER_TOKEN
+from byzer_magic.routing.token_counts import BYTES_PER_TOKEN
 from byzer_magic.types import ChatRequest
 
 TOKENS_PER_IMAGE = 1500
