@@ -111,14 +111,16 @@ def _resolved(
     spec, why = _with_engine(spec, path)
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
     registry.require(backend.info)
-    secret = {name for param in backend.info.params if param.secret for name in (param.name, *param.aliases)}
+    secret = {name: param for param in backend.info.params if param.secret for name in (param.name, *param.aliases)}
     given: dict[str, str] = {}
     for name, text in spec.infer_params.items():
         if name in typed:
             continue
         try:
             value = expansion.expand(text)
-            given[name] = expansion.look_up(value) if name in secret else value
+            if name in secret:
+                value = (expansion.look_up_each if secret[name].several else expansion.look_up)(value)
+            given[name] = value
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Localizable, unpack_texts
 
 FULL_SHARE = 0.85
@@ -27,7 +28,8 @@ class WorkerStat(msgspec.Struct, frozen=True):
     idle_seconds: float
     """Seconds since a request was last dispatched to this worker, or since it was added."""
     health: str = "up"
-    """`up`, `loading`, `down`, `drained`, or `asleep`: unloaded until a request comes."""
+    """`up`, `loading`, `down`, `drained`, `asleep` (unloaded until a request comes), `failing` (left out for a while),
+    `trying` (the next request shows whether it works again), or `hung` (killed, and being restarted)."""
     pid: int = 0
 
     @property
@@ -50,6 +52,44 @@ class ArmStat(msgspec.Struct, frozen=True):
     """Requests that it was not asked: it was left out, is not there, or lacks what they need."""
     paused_seconds: float | None = None
     """Seconds until one request tries it again, 0 when that is due; None while it is not left out."""
+
+
+class KeyStat(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several keys of a deployment at one moment; it is known by its place only."""
+
+    place: int
+    """Its place among the keys, from 1."""
+    state: str
+    """`up`, `limited` (it rests), `refused` (by the provider, or its credit is used up), or `failing`."""
+    seconds: float = 0.0
+    """Seconds until it is tried again."""
+    why: Localizable = ""
+    """The provider's error; empty while it is up."""
+    requests: int = 0
+    """Requests sent with it so far."""
+    errors: int = 0
+    """Of these, how many failed for a reason of the key or the provider."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "why")
+
+    @property
+    def text(self) -> str:
+        """Return its state in words, as a lazy text.
+
+        Example:
+            >>> str(KeyStat(place=2, state="limited", seconds=12.4).text)
+            'key 2: rate limit, 12 s left'
+        """
+        values = {"place": self.place, "seconds": self.seconds}
+        if self.state == "limited":
+            return _("key {place}: rate limit, {seconds:.0f} s left", **values)
+        if self.state == "refused":
+            return _("key {place}: refused, next try in {seconds:.0f} s", **values)
+        if self.state == "failing":
+            return _("key {place}: failing, next try in {seconds:.0f} s", **values)
+        return _("key {place}: up", **values)
 
 
 class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +130,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = ""
     pool_cpu: float | None = None
     """Share of one CPU core that the pool's process has used over the last seconds, 0 to 1; None while unknown."""
+    keys: list[KeyStat] = []
+    """The provider's keys, where there are several."""
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""

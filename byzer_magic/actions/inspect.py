@@ -54,7 +54,7 @@ def _show_stat(context: Context, item: specs.StatSpec) -> None:
         if not item.json:  # which programs read
             if stats[0].arms:
                 context.output.say(_("See `alias` for the deployments of this route."))
-            _say_full(context, stats)
+            _say_notes(context, stats)
     elif item.json:
         context.output.text(json.dumps({stat.model: stat.legacy() for stat in stats}, indent=4))
     else:
@@ -95,12 +95,14 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
         if stat.error:
             error = localized(stat.error)
             context.output.say(_("{alias} could not be loaded: {error}", alias=stat.model, error=error))
-    _say_full(context, stats)
+    _say_notes(context, stats)
 
 
-def _say_full(context: Context, stats: list[ModelStat]) -> None:
-    """Name the deployments whose pools fill their cores."""
+def _say_notes(context: Context, stats: list[ModelStat]) -> None:
+    """Name the deployments whose pools fill their cores, and the keys of those that have several."""
     for stat in stats:
+        if keys := stat_cells.keys(stat):
+            context.output.say(_("{label}: {text}", label=stat.model, text=keys))
         if full := stat_cells.full(stat):
             context.output.say(_("{label}: {text}", label=stat.model, text=full))
 

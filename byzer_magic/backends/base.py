@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, Self
 from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, Trait, methods_of
 from byzer_magic.commands import copied, former, headers, options
-from byzer_magic.commands.secrets import Secret
+from byzer_magic.commands.secrets import Secret, several
 from byzer_magic.errors import BadParameter, MissingKey, Unsupported, nearest
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models.engine_facts import EngineFacts
@@ -37,6 +37,8 @@ class Param(options.Setting):
     env_unless: str = ""
     """A setting that keeps `env` out when it is given: a key of one provider must not go to another's URL."""
     aliases: tuple[str, ...] = ()
+    several: bool = False
+    """Whether there may be several values, separated by commas, of which each request uses one: of keys only."""
     header: bool | None = None
     """Whether its value is sent in an HTTP header; by default, a secret's is."""
 
@@ -256,8 +258,27 @@ def _sendable(param: Param, value: Any, label: str) -> Any:
     if param.name.endswith(_NAMES) and value != param.default:
         copied.check_name(headers.trimmed(value), label)
     if param.in_header:
-        return headers.checked_key(value, label) if param.secret else headers.checked(value, label)
+        return _key(param, value, label) if param.secret else headers.checked(value, label)
     return headers.trimmed(value) if param.secret or param.name.endswith(_TRIMMED) else value
+
+
+def _key(param: Param, text: str, label: str) -> str:
+    """Return a key as it can be sent, or several, separated by commas, each but once.
+
+    Raises:
+        BadParameter: one cannot be sent, or there are several where there may be one.
+    """
+    keys = several(headers.trimmed(text))
+    if len(keys) == 1 or not keys[-1]:  # a comma at the end came along from a list
+        return headers.checked_key(text, label)
+    if not param.several:
+        raise BadParameter(
+            _("{name} has a comma, which no key of this kind has.", name=label),
+            _("To use several accounts, deploy each under an alias of its own, and make a route: alias best=a,b"),
+        )
+    if not all(keys):
+        raise BadParameter(_("{name} has an empty key among its keys.", name=label), _("Remove one of the commas."))
+    return ",".join(dict.fromkeys(headers.checked_key(key, f"{label} #{at}") for at, key in enumerate(keys, 1)))
 
 
 _TRIMMED = ("model", "url", "endpoint", "region", "region_name", "deployment", "version")

@@ -14,7 +14,7 @@ from byzer_magic.backends import network
 from byzer_magic.backends.base import Info, Param, Setup
 from byzer_magic.backends.http.params import secret_values
 from byzer_magic.commands import env_file, headers
-from byzer_magic.commands.secrets import names_in
+from byzer_magic.commands.secrets import references
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.safety import urls
@@ -63,8 +63,7 @@ class Origins:
 
     def _of_text(self, name: str, text: str, *, place: bool) -> Origin:
         """Return the origin of a text; of several, `.env` decides where a place leads, any other whose a key is."""
-        referred = [*names_in(text), *([text.removeprefix("env:")] if text.startswith("env:") else [])]
-        found = [each for each in referred if each not in self.variables and each in self.environ]
+        found = [each for each in references(text) if each not in self.variables and each in self.environ]
         found.sort(key=lambda each: (self.source(each) == env_file.NAME) != place)
         return Origin(self.source(found[0]), found[0], given=True) if found else Origin(TYPED, name, given=True)
 

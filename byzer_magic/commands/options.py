@@ -185,13 +185,14 @@ def is_secret_name(name: str) -> bool:
 
 
 def hide(value: str) -> str:
-    """Return ``***``, or the value itself if it is empty or only refers to a secret.
+    """Return ``***``, or the value itself if it is empty or only refers to secrets.
 
     Example:
-        >>> hide("sk-123"), hide("${OPENAI_API_KEY}")
-        ('***', '${OPENAI_API_KEY}')
+        >>> hide("sk-123"), hide("${OPENAI_API_KEY}"), hide("${A},${B}")
+        ('***', '${OPENAI_API_KEY}', '${A},${B}')
     """
-    return value if not value or _REFERENCE.fullmatch(value) else HIDDEN
+    shown = not value or all(_REFERENCE.fullmatch(piece.strip()) for piece in value.split(","))
+    return value if shown else HIDDEN
 
 
 def visible(opt: Option, value: Any) -> Any:

@@ -16,6 +16,8 @@ REFERENCE = re.compile(rf"\$\{{([^}}]{{0,{LONGEST_NAME}}})\}}")
 """A `${NAME}`; a name may be any text without a closing brace, as users type more than shells allow."""
 
 _REFERS = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")
+_LISTS = ("[", "{")
+"""How JSON begins, which is no list of keys."""
 
 
 class Secret:
@@ -52,13 +54,33 @@ class Secret:
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a text only refers to a value (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`).
+    """Return whether a text only refers to values (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`).
 
     Example:
-        >>> is_reference("${KEY}"), is_reference("Bearer ${KEY}")
-        (True, False)
+        >>> [is_reference(text) for text in ("${KEY}", "env:A,env:B", "Bearer ${KEY}", "env:A,sk-1")]
+        [True, True, False, False]
     """
-    return bool(_REFERS.fullmatch(text))
+    return all(_REFERS.fullmatch(piece) for piece in several(text))
+
+
+def several(text: str) -> list[str]:
+    """Return the keys that a text has, separated by commas; the text itself where it is JSON.
+
+    Example:
+        >>> several("sk-1, sk-2"), several("${A},${B}"), several('["sk-1","sk-2"]')
+        (['sk-1', 'sk-2'], ['${A}', '${B}'], ['["sk-1","sk-2"]'])
+    """
+    return [text] if text.lstrip().startswith(_LISTS) else [piece.strip() for piece in text.split(",")]
+
+
+def references(text: str) -> list[str]:
+    """Return the names of the variables that a setting refers to, by `${NAME}` or `env:NAME`.
+
+    Example:
+        >>> references("${A},env:B,sk-1")
+        ['A', 'B']
+    """
+    return [*names_in(text), *(piece.removeprefix("env:") for piece in several(text) if piece.startswith("env:"))]
 
 
 def names_in(text: str) -> list[str]:
@@ -119,6 +141,10 @@ class Expansion:
         for name in names_in(text):
             self._keep(expand(f"${{{name}}}", *self._sources), f"${{{name}}}", secret=is_secret_variable(name))
         return expand(text, *self._sources)
+
+    def look_up_each(self, text: str) -> str:
+        """Return the keys that a text refers to, separated by commas."""
+        return ",".join(map(self.look_up, several(text)))
 
     def look_up(self, text: str) -> str:
         """Return the key that a text refers to; see `look_up`."""

@@ -9,11 +9,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-FAILURES = 3
-"""Failures in a row after which a deployment is left out for a while."""
-FIRST_PAUSE_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 300.0
-"""How long it is left out: twice as long each time that the request which tries it again fails, too."""
 _SEPARATOR = re.compile("[>,，→]")
 _WEIGHT = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
@@ -53,59 +48,6 @@ def parse(text: str) -> list[Arm]:
     if not all(names) or len({*names}) < len(names):
         raise ValueError(text)
     return arms
-
-
-class Breaker:
-    """Leaves a deployment out that fails, and lets one request try it again after a while.
-
-    Example:
-        >>> breaker = Breaker()
-        >>> for _ in range(FAILURES):
-        ...     breaker.failed(now=0.0)
-        >>> breaker.lets_in(now=1.0), breaker.lets_in(now=11.0), breaker.lets_in(now=11.0)
-        (False, True, False)
-    """
-
-    def __init__(self) -> None:
-        self.failures = 0
-        """In a row."""
-        self._until = 0.0
-        self._pause = FIRST_PAUSE_SECONDS
-        self._trying = False
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether it leaves the deployment out, but for a try."""
-        return self.failures >= FAILURES
-
-    def pause(self, now: float) -> float:
-        """Return the seconds until it lets a request in."""
-        return max(0.0, self._until - now)
-
-    def lets_in(self, now: float) -> bool:
-        """Return whether a request may go there now; one that may is to end in `worked`, `failed` or `cancelled`."""
-        if not self.is_open:
-            return True
-        if self._trying or now < self._until:
-            return False
-        self._trying = True
-        return True
-
-    def worked(self) -> None:
-        """Note that a request was answered."""
-        self.failures, self._pause, self._trying = 0, FIRST_PAUSE_SECONDS, False
-
-    def failed(self, now: float) -> None:
-        """Note that a request failed."""
-        self.failures += 1
-        if self.is_open:
-            self._until = now + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
-        self._trying = False
-
-    def cancelled(self) -> None:
-        """Note that a request ended before anything was known."""
-        self._trying = False
 
 
 class Turns:

@@ -288,6 +288,7 @@ class Pool:
             cost=self._metrics.cost,
             currency=self._price.currency if self._price else "",
             pool_cpu=self._metrics.pool_cpu,
+            keys=list(self._lifecycle.group.current.keys),
         )
 
     async def _stat(self, _nothing: None) -> AsyncIterator[ModelStat]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from byzer_magic import errors, request_ids
+from byzer_magic.backends import registry
 from byzer_magic.backends.http import retry
+from byzer_magic.capabilities import Capability
+from byzer_magic.runtime.workers import keyed
 from byzer_magic.types import Request, SpeakRequest
-from tests.backends import ask, opened, refuse_streams
+from tests.backends import ask, opened, refuse_streams, setup_of
 from tests.conftest import KEY
 from tests.servers import process
 
@@ -192,8 +195,72 @@ async def test_id_of_the_request_reaches_the_provider(
     assert process.last(server)["request_id"] == (current if takes and current else None)
 
 
-def test_table_has_every_provider_with_a_file() -> None:
-    from byzer_magic.backends import registry
+KEYED = [case for case in CASES if "{key}" in case.params]
+"""Those that take several keys: all but the pairs of keys of AWS, whose API keys need an endpoint with TLS."""
+of_keys = pytest.mark.parametrize("case", KEYED, ids=lambda case: case.name, indirect=True)
 
+
+@asynccontextmanager
+async def several(case: Case, server: process.Process, second: str = "") -> AsyncIterator[Any]:
+    """Open a provider with two keys, as a deploy does."""
+    given = case.params.format(url=server.url, key=case.key).split()
+    params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given)}
+    params["saas.api_key"] += f",{second or params['saas.api_key'] + '-second'}"
+    kind = registry.find(case.kind)
+    found = await keyed.open_each(kind, setup_of(kind, params), lambda *_: None)
+    assert isinstance(found, keyed.Keyed)
+    yield found
+    await found.close()
+
+
+async def answered(found: keyed.Keyed, request: Request) -> list[Any]:
+    """Return a complete response, by the way that a pool goes."""
+    capability = Capability.SPEAK if isinstance(request, SpeakRequest) else Capability.CHAT
+    return [item async for item in retry.retried(lambda: found.ask(capability, request), TRIES)]
+
+
+@of_keys
+async def test_limited_key_rests_and_the_other_one_serves_the_same_request(case: Case, server: process.Process) -> None:
+    before = process.received(server)
+    async with several(case, server) as found:
+        for _ in range(4):
+            assert await answered(found, case.request("fault:429 retry_after=30 only:second hello"))
+        first, second = found.stats()
+    assert [entry["key"] for entry in process.noted_after(server, before)] == ["first", "second", *["first"] * 3]
+    assert (first.state, second.state) == ("up", "limited")
+    assert 25 < second.seconds <= 30
+
+
+@of_keys
+async def test_refused_key_is_left_out(case: Case, server: process.Process, caplog: pytest.LogCaptureFixture) -> None:
+    before = process.received(server)
+    async with several(case, server, "another-planted-key-0123456789") as found:
+        for _ in range(4):
+            assert await answered(found, case.request("hello"))
+        first, second = found.stats()
+    assert process.received(server) - before == 5
+    assert (first.state, second.state) == ("up", "refused")
+    assert second.why
+    assert not any(key in text for text in (caplog.text, repr(second)) for key in (case.key, "another-planted"))
+
+
+@of_keys
+async def test_request_fails_with_the_time_when_the_first_key_is_there_again(
+    case: Case, server: process.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "MAX_RETRY_AFTER_SECONDS", 2.0)
+    before = process.received(server)
+    async with several(case, server) as found:
+        for _ in range(2):
+            with pytest.raises(
+                errors.RateLimited, match=r"no key can be used for (30|29) s: key 1: rate limit"
+            ) as caught:
+                await answered(found, case.request("fault:429 retry_after=30 hello"))
+            check_text(caught.value, case)
+    assert process.received(server) - before == 2, "the second request is sent with no key at all"
+    assert 25 < caught.value.details["retry_after"] <= 30
+
+
+def test_table_has_every_provider_with_a_file() -> None:
     files = {kind for kind in registry.saas_kinds() if kind.partition("/")[2] in registry._files()}
     assert files <= {case.kind for case in CASES}

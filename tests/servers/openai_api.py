@@ -40,7 +40,7 @@ from typing import Any
 import openai_media as media
 import schemas
 from aiohttp import web
-from skeleton import JOURNAL, NUMBERS, before_answer, knobs, serve
+from skeleton import JOURNAL, NUMBERS, USED, before_answer, knobs, serve
 
 MODELS = {
     "gpt-4o", "gpt-4o-mini", "gpt-5", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1",
@@ -356,6 +356,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         "number": next(NUMBERS),
         "path": request.path,
         "at": time.time(),
+        "key": USED.get(),
         "headers": sorted(name.lower() for name in request.headers),
         "request_id": request.headers.get("x-request-id"),
         "client": request.transport.get_extra_info("peername") if request.transport else None,
@@ -384,7 +385,7 @@ def check_azure(request: web.Request) -> None:
 
 async def other(request: web.Request) -> web.StreamResponse:
     """Serve an endpoint beside chat."""
-    entry: dict[str, Any] = {"number": next(NUMBERS), "path": request.path, "at": time.time()}
+    entry: dict[str, Any] = {"number": next(NUMBERS), "path": request.path, "at": time.time(), "key": USED.get()}
     entry["request_id"] = request.headers.get("x-request-id")
     JOURNAL.append(entry)
     try:

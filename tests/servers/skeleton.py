@@ -2,7 +2,8 @@
 
 A prompt may begin with knobs: `fault:<name>` for an error (`retry_after=3` after it is sent as a header),
 `slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response, `streams:no` for a server
-that refuses to stream. The faults that every provider has, in its own words:
+that refuses to stream; with `only:second` the fault is for requests with the second key, which is the key with
+`-second` at its end. The faults that every provider has, in its own words:
 
     401 403 404 context 429 500 529   errors with the provider's own status, code and sentence
     refuse      the connection is closed before any response
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextvars
 import itertools
 import os
 import re
@@ -26,10 +28,15 @@ from typing import Any
 
 from aiohttp import web
 
-KNOB = re.compile(r"(tokens|slow|fault|streams):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
+KNOB = re.compile(r"(tokens|slow|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
 
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
 NUMBERS = itertools.count(1)
+
+SECOND = "-second"
+"""What the second key has at its end."""
+USED: contextvars.ContextVar[str] = contextvars.ContextVar("USED", default="first")
+"""Which key the request has that is being answered."""
 
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -45,6 +52,8 @@ def knobs(text: str) -> dict[str, str]:
             found["retry_after"] = wait
         rest = rest[match.end() :]
     found["text"] = rest
+    if found.pop("only", USED.get()) != USED.get():
+        found.pop("fault", None)
     return found
 
 
@@ -56,6 +65,7 @@ def noted(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamRespo
             "number": next(NUMBERS),
             "path": request.path_qs,
             "at": time.time(),
+            "key": USED.get(),
             "request_id": request.headers.get("x-request-id"),
             "headers": {name.lower(): value for name, value in request.headers.items() if not _secret(name)},
         }
@@ -91,6 +101,16 @@ def close_now(request: web.Request) -> None:
         request.transport.abort()
 
 
+@web.middleware
+async def either_key(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+    """Take the second key like the first."""
+    if any(SECOND in value for value in request.headers.values()):
+        USED.set("second")
+        headers = [(name, value.replace(SECOND, "")) for name, value in request.headers.items()]
+        request = request.clone(headers=headers)
+    return await handler(request)
+
+
 async def _journal(request: web.Request) -> web.Response:
     after = int(request.query.get("after", -1))
     return web.json_response([entry for entry in JOURNAL if entry["number"] > after])
@@ -112,7 +132,7 @@ def serve(description: str | None, add_routes: Callable[[web.Application], None]
         parser.add_argument(f"--{name}", default="", help=text)
     options = vars(parser.parse_args())
     port = options.pop("port")
-    app = web.Application(client_max_size=2**26)
+    app = web.Application(client_max_size=2**26, middlewares=[either_key])
     for name, value in options.items():
         app[name] = value
     add_routes(app)

@@ -8,7 +8,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Param, Setup
 from byzer_magic.backends.network import is_usable
-from byzer_magic.commands.secrets import Secret
+from byzer_magic.commands.secrets import Secret, several
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.i18n import join, lazy_gettext as _
@@ -98,9 +98,14 @@ def given(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: params[f"saas.{name}"] for name in names if f"saas.{name}" in params}
 
 
-def api_key(*env: str, required: bool = True, help: str = _("API key of the account"), **more: Any) -> Param:  # noqa: A002
-    """Return the parameter of a provider's key; `env` are the provider's own variables for it."""
-    return Param(name="saas.api_key", help=help, secret=True, env=env, required=required, **more)
+def api_key(
+    *env: str,
+    required: bool = True,
+    help: str = _("API key of the account; several, separated by commas, take turns"),  # noqa: A002
+    **more: Any,
+) -> Param:
+    """Return the parameter of a provider's key, or keys; `env` are the provider's own variables for it."""
+    return Param(name="saas.api_key", help=help, secret=True, several=True, env=env, required=required, **more)
 
 
 def base_url(default: str, *env: str, aliases: tuple[str, ...] = ()) -> Param:
@@ -152,9 +157,12 @@ def secrets_of(params: Mapping[str, Any]) -> tuple[str, ...]:
     Example:
         >>> secrets_of({"saas.extra_headers": {"X-Title": "my-notebook", "X-Api-Key": "my-own-key"}})
         ('my-own-key',)
+        >>> secrets_of({"saas.api_key": Secret("key-1,key-2")})
+        ('key-1,key-2', 'key-1', 'key-2')
     """
     keys = [value.reveal() for value in params.values() if isinstance(value, Secret)]
     web = [key for key in keys if urls.web(key)]  # a proxy: of its URL only the password is secret
+    keys += [each for key in keys if "," in key and key not in web for each in several(key)]
     sent = [*secret_values(params.get("saas.extra_headers")), *secret_values(params.get("saas.extra_body"))]
     return (*(key for key in keys if key not in web), *sent, *urls.hidden_in([*web, *params.values()]))
 

@@ -74,7 +74,10 @@ def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...
         shared.api_key(
             *env,
             required=False,
-            help=_("API key of the account; not needed when the server at saas.base_url requires none"),
+            help=_(
+                "API key of the account, or several, separated by commas, which take turns; not needed when the server "
+                "at saas.base_url requires none"
+            ),
             env_unless="saas.base_url",
         ),
         *shared.CONNECTION,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from byzer_magic.backends.base import Info, Param, Setup
-from byzer_magic.backends.http.params import check_objects, check_url, missing_key, reveal
+from byzer_magic.backends.http.params import api_key, check_objects, check_url, missing_key, reveal
 from byzer_magic.backends.openai import params as openai_params
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.backends.openai.client import Account, Client, connect, key_of
@@ -33,7 +33,11 @@ def _info() -> Info:
             required=True,
             aliases=("saas.base_url",),
         ),
-        Param(name="saas.api_key", help=_("API key of the resource"), secret=True, env=("AZURE_OPENAI_API_KEY",)),
+        api_key(
+            "AZURE_OPENAI_API_KEY",
+            required=False,
+            help=_("API key of the resource; several, separated by commas, take turns"),
+        ),
         Param(
             name="saas.azure_ad_token",
             help=_("Microsoft Entra ID token, instead of a key"),

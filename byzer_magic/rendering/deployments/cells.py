@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from byzer_magic.i18n import gettext as _, lazy_gettext as _l, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext as _l, listed, localized
 from byzer_magic.rendering.amounts import duration, money
 from byzer_magic.rendering.deployments import sparkline
 from byzer_magic.rendering.markup import tag
@@ -59,7 +59,12 @@ HEALTHS = {
     "down": _l("down"),
     "drained": _l("drained"),
     "asleep": _l("asleep"),
+    "failing": _l("failing"),
+    "trying": _l("being tried"),
+    "hung": _l("hung, restarting"),
 }
+SIGNS = {"failing": "down", "trying": "part", "hung": "down"}
+"""The signs of healths that have none of their own."""
 
 
 def heading(name: str) -> str:
@@ -142,7 +147,7 @@ def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
     process = _("process {pid}", pid=worker.pid) if worker.pid else ""
     cells = dict.fromkeys(COLUMNS, plain(""))
     cells |= {
-        "model": _name(name, process, State(health, health_text(health))),
+        "model": _name(name, process, State(SIGNS.get(health, health), health_text(health))),
         "slots": slots(worker.limit - worker.free, worker.limit),
         "requests": count(worker.requests),
         "errors": count(worker.errors, bad=True),
@@ -287,7 +292,16 @@ def right(text: str) -> Cell:
 
 
 def _about(stat: ModelStat) -> str:
-    return " · ".join(filter(None, (stat.title, stat.kind)))
+    return " · ".join(filter(None, (stat.title, stat.kind, keys(stat))))
+
+
+def keys(stat: ModelStat) -> str:
+    """Return how many keys a deployment uses of several, and what is the matter with the others; empty without any."""
+    if not stat.keys:
+        return ""
+    out = [key for key in stat.keys if key.state != "up"]
+    count = _("{up} of {count} keys", up=len(stat.keys) - len(out), count=len(stat.keys))
+    return str(localized(listed([count, *(key.text for key in out)])))
 
 
 def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:

@@ -1,4 +1,4 @@
-"""The workers of an API deployment: slots in the pool's process that share one backend."""
+"""The workers of an API deployment: slots in the pool's process that share one backend, or one for each key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.garbage import tune_collector
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.stat import ArmStat
+from byzer_magic.runtime.workers.keyed import Keyed, open_each
+from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Item, Loading, Request
 
 
@@ -29,8 +30,13 @@ class ApiWorkers:
         self.pids: dict[int, int] = {}
         self._plan = plan
         self._health = health
-        self._latest: Backend | None = None
-        self._backends: dict[int, Backend] = {}
+        self._latest: Backend | Keyed | None = None
+        self._backends: dict[int, Backend | Keyed] = {}
+
+    @property
+    def keys(self) -> list[KeyStat]:
+        """Return the counters of the provider's keys, where there are several."""
+        return self._latest.stats() if isinstance(self._latest, Keyed) else []
 
     async def add(self, indices: Iterable[int], notify: Notify) -> None:
         """Add workers, opening the backend first where none is open.
@@ -45,14 +51,14 @@ class ApiWorkers:
             self._backends[index] = self._latest
             self._health(index, "up")
 
-    async def _open(self, notify: Notify) -> Backend:
+    async def _open(self, notify: Notify) -> Backend | Keyed:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
             notify(Loading(stage, fraction=fraction, detail=detail))
 
         self._plan.setup.network.adopt()  # for SDKs that read the environment; the process is the deployment's own
         setup = self._plan.setup  # with enough connections for workers that `scale` may add
         setup = replace(setup, concurrency=max(setup.concurrency, MAX_QUEUED))
-        backend: Backend = await self._plan.backend.open(setup, report)
+        backend = await open_each(self._plan.backend, setup, report)
         self.capabilities = backend.capabilities()
         return backend
 
@@ -81,7 +87,7 @@ class ApiWorkers:
         if old := self._backends.pop(index, None):
             await self._close_unused(old)
 
-    async def _close_unused(self, old: Backend) -> None:
+    async def _close_unused(self, old: Backend | Keyed) -> None:
         if old is not self._latest and old not in self._backends.values():
             await old.close()
 

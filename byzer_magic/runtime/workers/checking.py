@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 60.0
 
 
 async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: Notify, *, replaces: bool = False) -> str:
-    """Ask an API once, or each worker of a local engine, and return in words what that showed.
+    """Ask an API once with each of its keys, or each worker of a local engine, and return in words what that showed.
 
     Args:
         plan: the deployment.
@@ -35,11 +35,12 @@ async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: No
         ByzerError: the model does not answer; neither text nor hint has a secret in it.
     """
     local = plan.backend.info.local
+    chosen = indices if local else [indices[0]] * max(1, len(workers.keys))  # keys take turns
     notify(Loading(_("checking: a small request")))
     began = time.monotonic()
     try:
         async with asyncio.timeout(None if local else DEADLINE_SECONDS):
-            asked = await asyncio.gather(*(_ask(plan, workers, index) for index in (indices if local else indices[:1])))
+            asked = await asyncio.gather(*(_ask(plan, workers, index) for index in chosen))
     except TimeoutError as err:
         raise DeadlineExceeded(
             _("The check got no response within {seconds:g} s.", seconds=DEADLINE_SECONDS),
@@ -51,7 +52,9 @@ async def check(plan: Plan, workers: Workers, indices: Sequence[int], notify: No
         raise
     if not all(asked):
         return _("not checked, since that would generate an image, which costs money")
-    return _("check passed in {seconds} s", seconds=f"{time.monotonic() - began:.2f}")
+    passed = _("check passed in {seconds} s", seconds=f"{time.monotonic() - began:.2f}")
+    bad = (join(key.text, key.why, separator=": ") for key in workers.keys if key.state != "up")
+    return join(passed, *bad, separator="; ")
 
 
 async def _ask(plan: Plan, workers: Workers, index: int) -> bool:

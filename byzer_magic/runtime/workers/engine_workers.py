@@ -18,7 +18,7 @@ from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import logs, placement
 from byzer_magic.runtime.cluster.node import descendants
 from byzer_magic.runtime.workers.engine import Engine, EngineWorker
-from byzer_magic.stat import ArmStat
+from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Event, Item, Loading, Request
 
 LOG_LINES = 200
@@ -51,6 +51,8 @@ class EngineWorkers:
         plan: the deployment.
         health: called with a worker's index and its new health.
     """
+
+    keys: tuple[KeyStat, ...] = ()
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.stat import ArmStat
+from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Request
 
 
@@ -24,6 +24,11 @@ class Workers(Protocol):
     @property
     def pids(self) -> dict[int, int]:
         """Return the process ids of the workers that have a process of their own, by index."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[KeyStat]:
+        """Return the counters of the provider's keys, where there are several."""
         ...
 
     async def add(self, indices: Collection[int], notify: Notify) -> None:

@@ -14,14 +14,13 @@ from byzer_magic.backends.route import KIND, PATIENCE, TO
 from byzer_magic.capabilities import Capability, needed_by
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
-from byzer_magic.routing.arms import Breaker, Turns, parse
+from byzer_magic.routing.arms import Turns, parse
+from byzer_magic.routing.breaker import Breaker, is_fault
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.stat import ArmStat
+from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Dispatched, Item, Loading, Request, Routed, Waiting
 
-OF_THE_REQUEST = (errors.BadRequest, errors.ContentRefused, errors.ContextTooLong, errors.Unsupported)
-"""Errors that say nothing about whether a deployment works: the next one is asked, and none is left out for them."""
 STAT_SECONDS = 5.0
 """How long a deployment may take to say what it can do."""
 
@@ -41,6 +40,8 @@ class RouteWorkers:
         plan: the route.
         health: called with a worker's index and its new health.
     """
+
+    keys: tuple[KeyStat, ...] = ()
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
@@ -138,7 +139,7 @@ class RouteWorkers:
             except errors.ByzerError as err:
                 if begun:
                     raise
-                if not isinstance(failure, OF_THE_REQUEST):  # what the user can mend is worth more than an outage
+                if failure is None or is_fault(failure):  # what the user can mend is worth more than an outage
                     failure = err
                 skipped.append((alias, err.message))
             else:
@@ -170,10 +171,10 @@ class RouteWorkers:
             raise self._late(alias) from err
         except errors.ByzerError as err:
             (self._errors if asked else self._skipped)[alias] += 1
-            if isinstance(err, OF_THE_REQUEST):
-                breaker.cancelled()
-            else:
+            if is_fault(err):
                 breaker.failed(time.monotonic())
+            else:
+                breaker.cancelled()
             raise
         except BaseException:  # not asked, or cancelled by the client
             breaker.cancelled()

@@ -14,10 +14,11 @@ from keyring.errors import NoKeyringError
 
 from byzer_magic import errors
 from byzer_magic.commands import parser
-from byzer_magic.commands.secrets import Expansion, Secret, expand, known_here, look_up, names_in
+from byzer_magic.commands.secrets import Expansion, Secret, expand, is_reference, known_here, look_up, names_in
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import MissingKey
 from byzer_magic.plan import resolve
+from byzer_magic.runtime.workers.keyed import each_key
 
 KEY = "planted-key-0123456789"
 
@@ -55,6 +56,80 @@ def test_expand_names_an_undefined_variable_and_how_to_set_it() -> None:
 
 def test_names_in_returns_names_in_order() -> None:
     assert names_in("${B} x${A}y ${B}") == ["B", "A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"),
+    [
+        ("sk-one-12345678,sk-two-12345678", "sk-one-12345678,sk-two-12345678"),
+        ("sk-one-12345678 , sk-two-12345678", "sk-one-12345678,sk-two-12345678"),
+        ("${A},${B}", "sk-a-12345678,sk-b-12345678"),
+        ("env:A,env:B", "sk-a-12345678,sk-b-12345678"),
+        ("${A},env:B,sk-one-12345678", "sk-a-12345678,sk-b-12345678,sk-one-12345678"),
+        ("${BOTH}", "sk-a-12345678,sk-b-12345678"),
+        ("env:BOTH,${A}", "sk-a-12345678,sk-b-12345678"),
+        ("${A},${A}", "sk-a-12345678"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["saas/openai", "saas/claude", "saas/azure_openai", "saas/ollama", "saas/qianwen"])
+def test_several_keys_are_looked_up_one_by_one(kind: str, typed: str, keys: str) -> None:
+    plan = resolve(
+        _spec(kind, typed), {"A": "sk-a-12345678"}, {"B": "sk-b-12345678", "BOTH": " sk-a-12345678,sk-b-12345678\n"}
+    )
+    assert plan.setup.params["saas.api_key"].reveal() == keys
+    assert [each["saas.api_key"].reveal() for each in each_key(plan.backend, plan.setup.params)] == keys.split(",")
+    assert set(keys.split(",")) <= set(plan.hidden)
+    assert "12345678" not in repr(plan) + repr(plan.setup)
+
+
+def _spec(kind: str, typed: str) -> DeploySpec:
+    params = {"saas.api_key": typed, "saas.model": "gpt-4o"}
+    params |= {"saas.azure_endpoint": "https://x.openai.azure.com"} if "azure" in kind else {}
+    return DeploySpec(model="m", pretrained_model_type=kind, infer_params=params)
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("sk-one,,sk-two", "an empty key"),
+        (",sk-one", "an empty key"),
+        ("sk-one,", "ends with a comma"),
+        ("sk-one,'sk-two'", "#2 has quotes"),
+        ("sk-one,sk-two # mine", "#2 has a space"),
+        ('["sk-one","sk-two"]', "JSON or a list"),
+        ("sk-one，sk-two", "no HTTP header"),
+        ("sk-one,${NOPE}", "NOPE} is not defined"),
+        ("sk-one,env:NOPE", "NOPE is not defined"),
+    ],
+)
+def test_one_of_several_keys_that_cannot_be_sent_is_named(typed: str, why: str) -> None:
+    with pytest.raises(errors.ConfigError, match=why) as caught:
+        resolve(_spec("saas/openai", typed), {}, {})
+    assert "sk-one" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["aws_access_key", "aws_secret_key", "aws_session_token"])
+def test_pairs_of_keys_are_not_several(name: str) -> None:
+    pair = {"saas.aws_access_key": "AKIA0000", "saas.aws_secret_key": "planted", "saas.region_name": "r"}
+    params = {**pair, "saas.model": "m", f"saas.{name}": "one,two"}
+    with pytest.raises(errors.BadParameter, match=f"saas.{name} has a comma") as caught:
+        resolve(DeploySpec(model="m", pretrained_model_type="saas/aws_bedrock", infer_params=params), {}, {})
+    assert "make a route" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("${A},${B}", True),
+        ("env:A, env:B", True),
+        ("keyring:s/a,keyring:s/b", True),
+        ("keyring:s/a,sk-1", False),
+        ("${A},sk-1", False),
+        ("${A},", False),
+    ],
+)
+def test_reference_has_no_key_in_any_of_its_parts(text: str, shown: bool) -> None:
+    assert is_reference(text) is shown
 
 
 def test_secret_is_hidden_in_every_rendering() -> None:

@@ -1,4 +1,4 @@
-"""Routes: what their text means, whom they ask next, and when one is left out."""
+"""Routes: what their text means, and whom they ask next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import string
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.routing.arms import FAILURES, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Arm, Breaker, Turns, parse
+from byzer_magic.routing.arms import Arm, Turns, parse
 
 names = st.text(string.ascii_letters + string.digits + "_.-/", min_size=1, max_size=12)
 several = st.lists(names, min_size=1, max_size=6, unique=True)
@@ -44,39 +44,3 @@ def test_each_arm_has_its_share_to_within_a_few_requests(weights: list[int], req
     served = [turns.next() for _ in range(requests)]
     for arm in arms:
         assert abs(served.count(arm.alias) - requests * (arm.weight or 0)) < len(arms)
-
-
-def test_breaker_tries_again_with_one_request_at_longer_and_longer_intervals() -> None:
-    breaker, now, tries = Breaker(), 0.0, []
-    for _ in range(FAILURES):
-        assert breaker.lets_in(now)
-        breaker.failed(now)
-    while len(tries) < 8:
-        now += 1.0
-        if breaker.lets_in(now):
-            assert not breaker.lets_in(now)  # others do not wait for the outcome
-            tries.append(now)
-            breaker.failed(now)
-    pauses = [after - before for before, after in zip([0.0, *tries], tries, strict=False)]
-    assert pauses[0] == FIRST_PAUSE_SECONDS
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE_SECONDS
-
-
-def test_breaker_forgets_failures_once_a_request_has_worked() -> None:
-    breaker = Breaker()
-    for _ in range(FAILURES):
-        breaker.failed(0.0)
-    assert breaker.lets_in(FIRST_PAUSE_SECONDS)
-    breaker.worked()
-    assert not breaker.is_open
-    assert breaker.lets_in(FIRST_PAUSE_SECONDS)
-
-
-def test_cancelled_try_is_no_failure_and_the_next_request_tries() -> None:
-    breaker = Breaker()
-    for _ in range(FAILURES):
-        breaker.failed(0.0)
-    assert breaker.lets_in(FIRST_PAUSE_SECONDS)
-    breaker.cancelled()
-    assert breaker.lets_in(FIRST_PAUSE_SECONDS)

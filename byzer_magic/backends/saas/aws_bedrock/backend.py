@@ -61,8 +61,8 @@ ABORT_AGAIN_SECONDS = 0.02
 """Between two attempts to abort a request: while its thread is still connecting, there is no socket to shut down."""
 
 
-def _secret(name: str, text: str, *env: str, env_unless: str = "") -> Param:
-    return Param(name=f"saas.{name}", help=text, secret=True, env=env, env_unless=env_unless)
+def _secret(name: str, text: str, *env: str, **more: Any) -> Param:
+    return Param(name=f"saas.{name}", help=text, secret=True, env=env, **more)
 
 
 def _text(name: str, text: str, *env: str) -> Param:
@@ -84,7 +84,11 @@ class BedrockBackend(Backend):
             _secret("aws_secret_key", _("secret key"), "AWS_SECRET_ACCESS_KEY", env_unless=_ACCESS),
             _secret("aws_session_token", _("session token of temporary keys"), "AWS_SESSION_TOKEN", env_unless=_ACCESS),
             _secret(
-                "api_key", _("Bedrock API key, instead of these keys"), "AWS_BEARER_TOKEN_BEDROCK", env_unless=_ACCESS
+                "api_key",
+                _("Bedrock API key, instead of these keys; several, separated by commas, take turns"),
+                "AWS_BEARER_TOKEN_BEDROCK",
+                env_unless=_ACCESS,
+                several=True,
             ),
             _text("aws_profile", _("profile in ~/.aws/config that provides the keys"), "AWS_PROFILE"),
             Param(

@@ -53,7 +53,7 @@ const CHOSEN = ["infer_backend", "model_path", "pretrained_model_type"]; // come
  * @param {string} text
  */
 export function isReference(text) {
-  return REFERENCE.test(text);
+  return text.split(",").every((piece) => REFERENCE.test(piece.trim()));
 }
 
 export class State {
