@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import pkgutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -23,9 +24,24 @@ _ENGINES = Path(__file__).parent / "backends" / "local"
 
 def entry_points() -> dict[str, EntryPoint]:
     """Return the entry points by name; none is loaded."""
+    return dict(_entry_points(tuple((folder, _state(folder)) for folder in sys.path)))
+
+
+@functools.lru_cache(maxsize=2)
+def _entry_points(_folders: tuple[tuple[str, object], ...]) -> dict[str, EntryPoint]:
+    """Search all packages (10 ms), again once something has been installed into one of the folders, or removed."""
     from importlib import metadata  # importing it takes 140 ms, which most commands need not spend
 
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+def _state(folder: str) -> object:
+    """Return what changes when a folder of `sys.path` gets or loses an entry; "" is the current folder."""
+    try:
+        found = Path(folder).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 @functools.cache
@@ -62,7 +78,7 @@ class EngineChoices(Sequence[str]):
         return 1 + len(engines())
 
     def __bool__(self) -> bool:
-        return True  # without a search, which takes 10 ms
+        return True  # without a search
 
     def __contains__(self, name: object) -> bool:
         return name == AUTO or name in builtin_engines() or name in engines()

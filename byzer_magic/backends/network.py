@@ -7,6 +7,7 @@ serves all clients, since HTTP libraries differ in the variables they read and i
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import stat
@@ -71,12 +72,8 @@ class Network:
         """
         if isinstance(self.verify, bool):
             return self.verify
-        import ssl  # 10 ms, and most deployments leave the certificates to their HTTP client
-
         try:
-            if _is_folder(self.verify):
-                return ssl.create_default_context(capath=self.verify)
-            return ssl.create_default_context(cafile=self.verify)
+            return _context(self.verify, _state(self.verify))
         except (OSError, ValueError) as err:  # SSLError is an OSError; a NUL in the path is a ValueError
             raise BadParameter(
                 _(
@@ -222,6 +219,26 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
+
+
+@functools.lru_cache(maxsize=4)
+def _context(path: str, _changed: object) -> ssl.SSLContext:
+    """Read certificates: a file with those of all authorities takes 20 ms, and is read until it changes only once."""
+    import ssl  # 10 ms, and most deployments leave the certificates to their HTTP client
+
+    if _is_folder(path):
+        return ssl.create_default_context(capath=path)
+    return ssl.create_default_context(cafile=path)
+
+
+def _state(path: str) -> object:
+    """Return what changes with the content of a file or folder.
+
+    Raises:
+        OSError: it is not there.
+    """
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _is_folder(path: str) -> bool:

@@ -47,11 +47,22 @@ def test_engines_lists_those_of_other_packages_last(acme: Path) -> None:
         registry.find("engine/acme")
 
 
-def test_engine_choices_are_read_with_few_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_are_searched_again_only_after_one_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     searches: list[str] = []
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: searches.append(group) or [])
-    assert list(plugins.EngineChoices()) == ["auto", *plugins.builtin_engines()]
-    assert len(searches) == 2, "one for the length, which list() asks for first"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for _ in range(2):
+        assert list(plugins.EngineChoices()) == ["auto", *plugins.builtin_engines()]
+    assert len(searches) == 1
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "late" not in plugins.engines()
+    info = tmp_path / "late-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[byzer_magic.backends]\nengine/late = late:BACKEND\n")
+    assert "late" in plugins.engines()
 
 
 def test_engines_without_the_package_do_not_include_it() -> None:

@@ -8,7 +8,6 @@ audio and images, and receives speech.
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import received, redirects
-from byzer_magic.backends.http.client import Http, identify
+from byzer_magic.backends.http import received, redirects, sdk
+from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
-from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
+from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal, secrets_of
 from byzer_magic.backends.network import base_url
 
 if TYPE_CHECKING:
@@ -152,9 +151,7 @@ def _sdk(setup: Setup, make: Make) -> tuple[Any, tuple[type[Exception], ...]]:
     import openai  # SDKs are imported by the deployments that use them
 
     params = setup.params
-    # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
-    http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
-    limit = connections(setup)
+    client, http = sdk.http_client(openai, setup, base_url(params))
     common = {
         "api_key": key_of(setup),
         "base_url": params.get("saas.base_url"),
@@ -162,14 +159,7 @@ def _sdk(setup: Setup, make: Make) -> tuple[Any, tuple[type[Exception], ...]]:
         "timeout": openai.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
         "max_retries": 0,  # `retry` does that for all backends
         "default_headers": params.get("saas.extra_headers"),
-        "http_client": openai.DefaultAioHttpClient(  # does not collapse at 64 requests at once
-            limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
-            proxy=setup.network.proxy(base_url(params)),
-            verify=setup.network.ssl_context(),
-            trust_env=False,
-            headers={"Accept-Encoding": received.ENCODINGS},
-            event_hooks={"request": [identify], "response": [redirects.check, received.bounded(http)]},
-        ),
+        "http_client": client,
     }
     return make(openai, common), (openai.OpenAIError, http.HTTPError, http.StreamError)
 

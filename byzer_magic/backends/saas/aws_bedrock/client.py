@@ -5,6 +5,7 @@ Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/serv
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -104,11 +105,10 @@ def connect(setup: Setup) -> Any:
     )
     verify = None if setup.network.verify is True else setup.network.verify  # None: boto3's own authorities
     session = boto3.Session(
-        botocore_session=_with_token(params["saas.api_key"]) if "saas.api_key" in params else None,
+        botocore_session=_session(params.get("saas.api_key"), params.get("saas.aws_profile")),
         aws_access_key_id=reveal(params.get("saas.aws_access_key")),
         aws_secret_access_key=reveal(params.get("saas.aws_secret_key")),
         aws_session_token=reveal(params.get("saas.aws_session_token")),
-        profile_name=params.get("saas.aws_profile"),
         region_name=params["saas.region_name"],
     )
     client = session.client(
@@ -151,12 +151,29 @@ class _TokenProvider:
         return _Token(self._key.reveal())
 
 
-def _with_token(key: Secret) -> Any:
+def _session(key: Secret | None, profile: str | None) -> Any:
+    from botocore.loaders import create_loader
     from botocore.session import get_session
 
     session = get_session()
-    session.register_component("token_provider", _TokenProvider(key))
+    if profile is not None:
+        session.set_config_variable("profile", profile)
+    loader = create_loader(session.get_config_variable("data_path"))
+    loader.file_loader = _data_files()
+    session.register_component("data_loader", loader)
+    if key is not None:
+        session.register_component("token_provider", _TokenProvider(key))
     return session
+
+
+@functools.cache
+def _data_files() -> Any:
+    """Return what reads botocore's descriptions of services and regions: once, rather than for each client (90 ms)."""
+    from botocore.loaders import JSONFileLoader
+
+    files = JSONFileLoader()
+    files.load_file = functools.cache(files.load_file)
+    return files
 
 
 def _watch_connections(client: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
@@ -12,8 +11,7 @@ import msgspec
 
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import answers, received, redirects, sse
-from byzer_magic.backends.http.client import identify
+from byzer_magic.backends.http import answers, redirects, sdk, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
@@ -24,7 +22,6 @@ from byzer_magic.backends.http.params import (
     base_url,
     check_objects,
     check_url,
-    connections,
     given,
     option_params,
     reveal,
@@ -189,10 +186,9 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     import anthropic
 
     params = setup.params
-    http = importlib.import_module(anthropic.Timeout.__init__.__module__.partition(".")[0])
-    limit = connections(setup)
+    client, http = sdk.http_client(anthropic, setup, params["saas.base_url"])
     version = params.get("saas.anthropic_version")
-    sdk = anthropic.AsyncAnthropic(
+    made = anthropic.AsyncAnthropic(
         api_key=reveal(params["saas.api_key"]),
         base_url=params["saas.base_url"],
         timeout=anthropic.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
@@ -201,18 +197,11 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
             **({"anthropic-version": version} if version else {}),
             **_lower(params.get("saas.extra_headers")),
         },
-        http_client=anthropic.DefaultAioHttpClient(
-            limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
-            proxy=setup.network.proxy(params["saas.base_url"]),
-            verify=setup.network.ssl_context(),
-            trust_env=False,
-            headers={"Accept-Encoding": received.ENCODINGS},
-            event_hooks={"request": [identify], "response": [redirects.check, received.bounded(http)]},
-        ),
+        http_client=client,
     )
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     decoding = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
-    return sdk, http.Response, (*exceptions, *decoding, ErrorResponse, redirects.Redirected)
+    return made, http.Response, (*exceptions, *decoding, ErrorResponse, redirects.Redirected)
 
 
 BACKEND = ClaudeBackend
