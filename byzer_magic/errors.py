@@ -7,6 +7,8 @@
         MissingExtra             an optional package is not installed
         UnknownKind              no backend has that name
         BadParameter             a parameter is unknown or has a wrong value
+      FetchError                 a model cannot be fetched from its hub
+        NotFetched               it is not on this machine
       DeployError
         NameTaken                the alias is already deployed
         NotDeployed              the alias is not deployed
@@ -112,6 +114,14 @@ class UnknownKind(ConfigError):
 
 class BadParameter(ConfigError):
     """A parameter is unknown, or its value is not valid."""
+
+
+class FetchError(ByzerError):
+    """A model cannot be fetched from its hub."""
+
+
+class NotFetched(FetchError):
+    """A model in a hub is not on this machine; `details["model"]` has it as typed."""
 
 
 class DeployError(ByzerError):

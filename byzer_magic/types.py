@@ -350,11 +350,12 @@ class Placed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
-    """A worker is loading its model."""
+    """A worker is loading its model, or the model is fetched before there are workers."""
 
     stage: Localizable
     """What it is doing."""
-    worker: int = 0
+    worker: int | None = 0
+    """None where it is no worker."""
     fraction: float | None = None
     """How much of the stage is done, 0 to 1, where the engine reports that."""
     detail: Localizable = ""
@@ -380,11 +381,30 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
         unpack_texts(self, "check")
 
 
+class Fetched(msgspec.Struct, frozen=True, tag=True):
+    """A model is complete in its hub's cache."""
+
+    path: str
+    """The file or folder to deploy."""
+    size: int
+    """Bytes of all its files."""
+    fetched: int
+    """Bytes of them that were not there before."""
+    seconds: float
+    """How long that took."""
+    why: Localizable = ""
+    """Why these files, where others were possible."""
+
+    def __post_init__(self) -> None:
+        """Unpack the text, which may have crossed a pipe."""
+        unpack_texts(self, "why")
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The deployment failed; `error` is the error as `errors.to_wire` encodes it."""
 
     error: dict[str, Any]
 
 
-Event = Placed | Loading | Ready | Failed
-"""What a deploy yields, in this order; the last one is Ready or Failed."""
+Event = Placed | Loading | Ready | Failed | Fetched
+"""What a deploy yields, in this order; the last one is Ready or Failed. That of fetching a model is Fetched."""

@@ -1,0 +1,1 @@
+"""Models in hubs (Hugging Face, ModelScope): how they are named, which files an engine needs, and fetching them."""

@@ -1,0 +1,101 @@
+"""How a model in a hub is written: `hf:OWNER/REPO`, `hf:OWNER/REPO:file.gguf`, `ms:OWNER/REPO@revision`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
+
+_PREFIX = re.compile(r"(hf|ms):(?://)?", re.IGNORECASE)
+_FORM = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^\s:@]+))?(?::(?P<part>[^\s:]+))?")
+_PAGES = (
+    re.compile(
+        r"https?://(?:huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)"
+        r"(?:/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?:/(?P<part>[^?#]+))?)?/?(?:[?#].*)?"
+    ),
+    re.compile(r"https?://(?:www\.)?modelscope\.(?:cn|ai)/models/(?P<repo>[\w.-]+/[\w.-]+)(?:/.*)?"),
+)
+"""Addresses of models' pages, as browsers show them."""
+_SNAPSHOT = "snapshots"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A model in a hub."""
+
+    hub: str
+    """`hf` or `ms`."""
+    repo: str
+    """`OWNER/REPO`."""
+    revision: str = ""
+    """A branch, tag or commit; empty for the main branch."""
+    part: str = ""
+    """What of the repository is meant: a file, or the name of a quantization (`Q4_K_M`); empty for what an engine needs."""
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.hub}:{self.repo}{revision}" + (f":{self.part}" if self.part else "")
+
+    def of(self, part: str) -> Reference:
+        """Return the reference to a part of the same repository.
+
+        Example:
+            >>> str(Reference(hub="hf", repo="Qwen/Qwen3-8B-GGUF").of("Q4_K_M"))
+            'hf:Qwen/Qwen3-8B-GGUF:Q4_K_M'
+        """
+        return replace(self, part=part)
+
+    def at(self, path: Path) -> Reference:
+        """Return the reference to exactly what is at a path of a cache: its commit, and its file where it is one.
+
+        Args:
+            path: as `cache.find` returns it, possibly that of another machine.
+
+        Example:
+            >>> path = Path("/hub/models--a--b/snapshots/c0ffee/x.gguf")
+            >>> str(Reference(hub="hf", repo="a/b").at(path))
+            'hf:a/b@c0ffee:x.gguf'
+        """
+        parts = path.parts
+        if _SNAPSHOT not in parts:
+            return self
+        start = len(parts) - parts[::-1].index(_SNAPSHOT)
+        return replace(self, revision=parts[start], part="/".join(parts[start + 1 :]) or self.part)
+
+
+def is_reference(text: str | None) -> bool:
+    """Return whether a `--model_path` is a model in a hub, well written or not.
+
+    Example:
+        >>> is_reference("hf:Qwen/Qwen3-0.6B"), is_reference("/models/qwen")
+        (True, False)
+    """
+    return bool(text) and (bool(_PREFIX.match(str(text))) or any(page.fullmatch(str(text)) for page in _PAGES))
+
+
+def parse(text: str) -> Reference:
+    """Return the model in a hub that a text stands for; the address of its page will do, too.
+
+    Raises:
+        BadParameter: it is not written like one.
+
+    Example:
+        >>> parse("hf:Qwen/Qwen3-8B-GGUF:Q4_K_M").part
+        'Q4_K_M'
+        >>> str(parse("https://huggingface.co/Qwen/Qwen3-0.6B/tree/main"))
+        'hf:Qwen/Qwen3-0.6B@main'
+    """
+    for hub, page in zip(("hf", "ms"), _PAGES, strict=True):
+        if found := page.fullmatch(text):
+            return Reference(hub=hub, **{name: value or "" for name, value in found.groupdict().items()})
+    prefix = _PREFIX.match(text)
+    found = _FORM.fullmatch(text[prefix.end() :]) if prefix else None
+    if prefix is None or found is None or (prefix[1].lower() == "ms" and "/" not in found["repo"]):
+        raise BadParameter(
+            _("{text} is not written like a model in a hub.", text=text),
+            _("Write hf:OWNER/REPO (Hugging Face) or ms:OWNER/REPO (ModelScope), and :FILE after it for a single file."),
+        )
+    return Reference(hub=prefix[1].lower(), **{name: value or "" for name, value in found.groupdict().items()})
