@@ -90,7 +90,7 @@ def deploy(line: str) -> Model:
         >>> bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o")
         Model('gpt4o')
     """
-    from byzer_magic.client import arguments, current
+    from byzer_magic.client import arguments, current, fetching
     from byzer_magic.client.model import Model
     from byzer_magic.commands.parser import parse, split
     from byzer_magic.commands.spec import DeploySpec
@@ -100,7 +100,7 @@ def deploy(line: str) -> Model:
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
     manager = current.current_manager()
-    plan = manager.plan(spec)
+    plan = fetching.planned(manager, spec)
     if not spec.dry_run:
         manager.ensure(spec.ray_address)
         for _event in manager.iterate(manager.deploy(plan)):

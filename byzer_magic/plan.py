@@ -18,6 +18,10 @@ from byzer_magic.errors import BadParameter, ByzerError, MissingKey
 from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import engine_choice, files, hardware
+from byzer_magic.local_models.hubs import cache
+from byzer_magic.local_models.hubs.choice import Wish
+from byzer_magic.local_models.hubs.reference import is_in_hub
+from byzer_magic.local_models.hubs.wish import wish_for
 from byzer_magic.local_models.installed import file_formats
 from byzer_magic.safety import urls
 
@@ -49,6 +53,17 @@ class Plan:
     def engine(self) -> str:
         """Return the most specific name of what runs the model: the engine, else the type."""
         return self.spec.infer_backend or self.spec.pretrained_model_type
+
+    @property
+    def model_path(self) -> str | None:
+        """Return where its model is, as it is kept: one in a hub as typed, else the absolute path."""
+        typed = self.spec.model_path
+        return typed if is_in_hub(typed) else self.setup.model_path or typed
+
+    @property
+    def located(self) -> DeploySpec:
+        """Return the spec with the path of its model on this machine, which other processes can read."""
+        return replace(self.spec, model_path=self.setup.model_path)
 
     @property
     def backend(self) -> type[Backend]:
@@ -90,6 +105,7 @@ def resolve(
         CommandError: the alias is not one that commands take.
         MissingKey: a secret has no value; `details["param"]` names the parameter, so that a face may prompt for it.
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
+        NotFetched: the model is in a hub and not on this machine; `details["model"]` has it as typed.
     """
     aliases.check(spec.model)
     expansion = Expansion(variables, environ)
@@ -107,7 +123,7 @@ def _resolved(
     environ: Mapping[str, str],
     typed: Mapping[str, str],
 ) -> Plan:
-    path = _absolute(expansion.expand(spec.model_path)) if spec.model_path else None
+    path = _path(spec, expansion.expand(spec.model_path), environ) if spec.model_path else None
     spec, why = _with_engine(spec, path)
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
     registry.require(backend.info)
@@ -185,6 +201,25 @@ def _check_pair(engine: str, path: str | None) -> None:
     except BadParameter:
         return  # the engine's own check names what is missing, or knows the files
     engine_choice.check_pair(engine, weights, engines)
+
+
+def wish_of(spec: DeploySpec) -> Wish:
+    """Return what to fetch of a model in a hub for a deployment."""
+    kind = spec.pretrained_model_type
+    return wish_for(
+        spec.infer_backend if kind == "custom/auto" else kind,
+        hardware.detect().for_worker(spec.gpus_per_worker),
+        registry.engines(),
+    )
+
+
+def _path(spec: DeploySpec, path: str, environ: Mapping[str, str]) -> str:
+    """Return where the model is on this machine.
+
+    Raises:
+        NotFetched: it is in a hub, and not here yet.
+    """
+    return str(cache.local(path, environ, wish_of(spec)).absolute()) if is_in_hub(path) else _absolute(path)
 
 
 def _absolute(path: str) -> str:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
+from byzer_magic.actions import hubs
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
+from byzer_magic.client import fetching
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
-from byzer_magic.errors import ByzerError, CommandError, MissingKey, RequestError
+from byzer_magic.errors import ByzerError, CommandError, MissingKey, NotFetched, RequestError
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.media import formats
@@ -51,7 +53,8 @@ def run_all(context: Context, commands: Iterable[Spec]) -> Any:
     ready = list(commands)
     for item in ready:
         if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
-            checked_plan(context, _plain(item))
+            with contextlib.suppress(*((NotFetched,) if item.dry_run else ())):
+                checked_plan(context, _plain(item))
     value = None
     for item in ready:
         value = command_of(item).runner(context, item)
@@ -63,11 +66,17 @@ def _plain(item: specs.DeploySpec | specs.EasyDeploySpec) -> specs.DeploySpec:
 
 
 def checked_plan(context: Context, item: specs.DeploySpec) -> Plan:
-    """Check a deployment; ask for a missing API key where the user can enter one."""
+    """Check a deployment; ask for a missing API key where the user can enter it, and fetch a model that is in a hub."""
     while True:
         typed = {param: value for (alias, param), value in context.typed.items() if alias == item.model}
         try:
-            return context.manager.plan(item, context.variables(), typed)
+            return fetching.planned(
+                context.manager,
+                item,
+                context.variables(),
+                typed,
+                lambda events: context.output.events(item.model, events),
+            )
         except MissingKey as err:
             param = err.details.get("param")
             question = gettext(
@@ -81,7 +90,17 @@ def checked_plan(context: Context, item: specs.DeploySpec) -> Plan:
 
 def deploy(context: Context, item: specs.DeploySpec) -> None:
     """Deploy a model, or only check it."""
-    plan = checked_plan(context, item)
+    try:
+        plan = checked_plan(context, item)
+    except NotFetched as err:
+        hubs.preview(context, err.details["model"], item)
+        context.output.say(
+            gettext(
+                "{alias}: nothing was fetched or deployed (--dry_run); the rest is checked once the model is here.",
+                alias=item.model,
+            )
+        )
+        return
     if plan.why:
         context.output.say(
             gettext("{alias}: {engine}, because {reason}.", alias=item.model, engine=plan.engine, reason=plan.why)

@@ -115,7 +115,7 @@ def differences(before: specs.DeploySpec, plan: Plan, left_out: Sequence[str] = 
         plan: what is to be.
         left_out: parameters whose values are not known; they do not differ.
     """
-    now = replace(plan.spec, model_path=plan.setup.model_path or plan.spec.model_path)
+    now = replace(plan.spec, model_path=plan.model_path)
     for opt in options_of(specs.DeploySpec):
         old, new = getattr(before, opt.name), getattr(now, opt.name)
         if opt.name in (*PER_COMMAND, "infer_params") or old == new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from byzer_magic.local_models.engine_facts import FileFormat
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.gguf import is_later_part
 from byzer_magic.local_models.hardware import Hardware
+from byzer_magic.local_models.hubs import cache
 from byzer_magic.local_models.installed import Engines, file_formats
 from byzer_magic.local_models.memory import readable
 
@@ -27,7 +29,7 @@ MAX_MODELS = 1000
 CACHES = (
     ("HF_HUB_CACHE", "", "~/.cache/huggingface/hub"),
     ("HF_HOME", "hub", ""),
-    ("MODELSCOPE_CACHE", "", "~/.cache/modelscope/hub"),
+    ("MODELSCOPE_CACHE", "", "~/.cache/modelscope"),
     ("", "", "~/.auto-coder/storage/models"),
     ("LLAMA_CACHE", "", "~/.cache/llama.cpp"),
     ("", "", "~/.lmstudio/models"),
@@ -84,7 +86,21 @@ def find(folder: str | None = None) -> list[Found]:
         if len(paths) >= MAX_MODELS:
             break
     here = hardware.detect()
-    return [_found(path, here, engines) for path in sorted(paths.values())]
+    found = [_found(path, here, engines) for path in sorted(paths.values())]
+    return found if folder else _with_unfinished(found)
+
+
+def _with_unfinished(found: list[Found]) -> list[Found]:
+    """Return models with those of hubs that were fetched only in part, which say so instead of what they lack."""
+    for reference in cache.repositories():
+        if not (size := cache.unfinished(reference)):
+            continue
+        top = cache.repository(reference)
+        error = _("fetched in part ({size}); pull goes on with it", size=readable(size))
+        broken = [item for item in found if item.error and item.path.is_relative_to(top)]
+        found = [item for item in found if item not in broken]
+        found += [Found(path=broken[0].path if broken else top, error=error)]
+    return sorted(found, key=lambda item: item.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +190,12 @@ def _without_path(text: str, found: Found) -> str:
 
 
 def rows(found: Iterable[Found]) -> list[dict[str, Any]]:
-    """Return one row for each model; the column of errors is left out when there are none."""
+    """Return one row for each model; the columns of errors and hubs are left out when they are empty."""
     table = [_row(item) for item in found]
-    column = gettext("error")
-    if not any(row[column] for row in table):
-        for row in table:
-            del row[column]
+    for column in (gettext("error"), gettext("hub")):
+        if not any(row[column] for row in table):
+            for row in table:
+                del row[column]
     return table
 
 
@@ -194,6 +210,7 @@ def _row(found: Found) -> dict[str, Any]:
         gettext("dtype"): weights.dtype if weights else "",
         gettext("size"): readable(weights.size) if weights else "",
         gettext("error"): error_of(found),
+        gettext("hub"): str(cache.of_path(found.path) or ""),
         gettext("path"): short(_repository(found.path)),
     }
 
@@ -204,6 +221,7 @@ def plain(found: Iterable[Found]) -> list[dict[str, Any]]:
         {
             "name": name_of(item.path),
             "path": str(item.path),
+            "hub": str(cache.of_path(item.path) or "") or None,
             "engine": item.engine or None,
             "installed": item.installed if item.engine else None,
             "error": _without_path(str(item.error), item) or None,
@@ -221,7 +239,8 @@ def name_of(path: Path) -> str:
     """Return a model's name; in the hubs' caches it is in the names of folders above."""
     parts = path.parts
     own = path.stem if path.suffix in (".gguf", ".onnx") else path.name
-    if hub := next((part for part in parts if part.startswith("models--")), ""):
+    kept = next((above for above, part in itertools.pairwise(parts) if part == "snapshots" and "--" in above), "")
+    if hub := next((part for part in parts if part.startswith("models--")), kept):
         repository = hub.removeprefix("models--").replace("--", "/")
         return f"{repository}/{own}" if path.suffix == ".gguf" else repository
     if "modelscope" in parts and path.suffix != ".gguf":

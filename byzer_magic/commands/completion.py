@@ -15,6 +15,10 @@ Params = Callable[[str, str | None], Sequence[str]]
 """Returns the parameters of a type and engine, as words like `saas.model=`."""
 
 
+HUBS = ("hf", "ms")
+"""How models in hubs begin; what else a model may be is a path."""
+
+
 @dataclass
 class _Seen:
     """What the words before the last one contain."""
@@ -31,6 +35,7 @@ def complete(
     preset_names: Sequence[str] = (),
     kinds: Sequence[str] = (),
     params: Params | None = None,
+    models: Callable[[], Sequence[str]] = tuple,
 ) -> list[str]:
     """Return the words that may replace the last, partial word, which is empty after a space.
 
@@ -42,6 +47,7 @@ def complete(
         preset_names: for `easy deploy`.
         kinds: values of `--pretrained_model_type`.
         params: returns the parameters of a type and engine.
+        models: returns models of hubs; called where the last word begins like one.
 
     Example:
         >>> complete("undeploy --model gp", aliases=["gpt4o", "llama"])
@@ -57,6 +63,8 @@ def complete(
     if cls is None:
         return _starting(partial, _command_names(words))
     sources = {"alias": aliases, "preset": preset_names, "kind": kinds}
+    if partial.rpartition("=")[2].startswith(HUBS):
+        sources["model"] = models()
     group = [] if rest else group_in(words, all_commands())
     return _starting(partial, [*group, *_candidates(cls, rest, partial, sources, params)])
 

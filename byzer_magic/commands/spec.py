@@ -50,6 +50,7 @@ class DeploySpec(Spec):
         "deploy --pretrained_model_type saas/openai --model gpt4o_chat"
         " --infer_params saas.model=gpt-4o saas.api_key=${MODEL_OPENAI_TOKEN}",
         "deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path model.gguf --model llama",
+        "deploy --model_path hf:Qwen/Qwen3-0.6B --model qwen",
         "deploy --pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o_chat --check",
         "deploy --file deploy.yml --dry_run",
     )
@@ -64,7 +65,11 @@ class DeploySpec(Spec):
         choices=EngineChoices(),
         renamed=former.ENGINES,
     )
-    model_path: str | None = option(None, help=_("local model: file or folder"), complete="path")
+    model_path: str | None = option(
+        None,
+        help=_("local model: file, folder, or a model in a hub (hf:OWNER/REPO, ms:OWNER/REPO, with :FILE or :Q4_K_M)"),
+        complete="model",
+    )
     num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
     worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)
     load_balance: str = option(
@@ -516,6 +521,45 @@ class ModelsSpec(Spec):
 
     model_path: str | None = option(None, help=_("search this folder instead"), complete="path")
     json: bool = option(default=False, help=_("print JSON"), kind="bool")
+
+
+@command("models rm", run="byzer_magic.actions.hubs:remove")
+class ModelsRmSpec(Spec):
+    """A model of a hub to remove."""
+
+    summary = _("Remove a model that was fetched from a hub, and free its space on the disk.")
+    examples = ("models rm hf:Qwen/Qwen3-0.6B", "models rm hf:Qwen/Qwen3-8B-GGUF:Q4_K_M")
+
+    name: str = option(
+        help=_("the model, as `pull` has it, or OWNER/REPO as `models` shows it"), positional=True, complete="model"
+    )
+    force: bool = option(default=False, help=_("remove it although a deployment uses it"), kind="bool")
+
+
+@command("pull", run="byzer_magic.actions.hubs:pull")
+class PullSpec(Spec):
+    """A model of a hub to fetch."""
+
+    summary = _("Fetch a model from a hub (Hugging Face, ModelScope) into its cache on this machine.")
+    examples = (
+        "pull hf:Qwen/Qwen3-0.6B",
+        "pull hf:Qwen/Qwen3-8B-GGUF:Q4_K_M",
+        "pull ms:Qwen/Qwen3-0.6B --dry_run",
+    )
+
+    name: str = option(
+        help=_("the model: hf:OWNER/REPO or ms:OWNER/REPO, then @REVISION, :FILE or :QUANTIZATION where one is meant"),
+        positional=True,
+        complete="model",
+    )
+    infer_backend: str | None = option(
+        None, help=_("engine that it is for, which decides between formats"), choices=EngineChoices(),
+        renamed=former.ENGINES,
+    )  # fmt: skip
+    gpus_per_worker: float = option(
+        0.0, help=_("GPUs of a worker, whose memory decides between quantizations"), kind="float", minimum=0
+    )
+    dry_run: bool = option(default=False, help=_("say what would be fetched, and where to"), kind="bool")
 
 
 @command("doctor", run="byzer_magic.actions.inspect:diagnose")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byzer_magic.backends import registry
+from byzer_magic.client import fetching
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import former
 from byzer_magic.commands.options import FALSE, TRUE
@@ -88,7 +89,7 @@ def deploy(manager: Manager, spec: DeploySpec) -> None:
     Raises:
         ByzerError: the spec is wrong, or the deployment failed.
     """
-    plan = manager.plan(spec)
+    plan = fetching.planned(manager, spec)
     manager.ensure()
     for _event in manager.iterate(manager.deploy(plan)):
         pass

@@ -19,6 +19,7 @@ from byzer_magic.files import paths, plain_yaml, text_files
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
+from byzer_magic.local_models.hubs.reference import is_in_hub
 
 FORMATS = {
     "gguf": _("a GGUF model"),
@@ -140,15 +141,20 @@ def _refuse_parts(path: Path) -> None:
 
 
 def existing(model_path: str | None) -> Path:
-    """Return the path when something is there.
+    """Return the path when something is there; of a model in a hub, where it is in the hub's cache.
 
     Raises:
         BadParameter: nothing is there; the hint has the path that was probably meant.
+        NotFetched: a model in a hub is not on this machine.
     """
     if not model_path:
         raise BadParameter(
             _("A local model needs --model_path."), _("Specify the folder of the model, or its .gguf file.")
         )
+    if is_in_hub(model_path):
+        from byzer_magic.local_models.hubs import cache  # which reads files with this module
+
+        return cache.local(model_path)
     path = paths.expanded(model_path)
     if not paths.exists(path):
         raise BadParameter(*paths.why_missing(model_path))

@@ -15,6 +15,8 @@ from byzer_magic.backends import registry
 from byzer_magic.catalog import presets
 from byzer_magic.commands import parser
 from byzer_magic.errors import ByzerError
+from byzer_magic.local_models.hubs import cache
+from byzer_magic.local_models.hubs.hub import HUBS
 
 LAST_WORD = re.compile(r"\S*\Z")
 ALIAS_SECONDS = 1.0
@@ -59,8 +61,9 @@ def candidates(before: str) -> list[str]:
     if text is None:
         return []
     return parser.complete(
-        text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of
-    )
+        text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of,
+        models=_models,
+    )  # fmt: skip
 
 
 def command_at(before: str) -> str | None:
@@ -91,6 +94,11 @@ def _params_of(kind: str, infer_backend: str | None) -> list[str]:
         return [f"{param.name}=" for param in registry.find(kind, infer_backend).info.params]
     except ByzerError:
         return []
+
+
+def _models() -> list[str]:
+    """Return the prefixes of hubs, and the repositories that are in their caches."""
+    return [*(f"{hub}:" for hub in HUBS), *map(str, cache.repositories())]
 
 
 def _aliases() -> list[str]:

@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from byzer_magic import types
 from byzer_magic.i18n import gettext as _, listed, localized, ngettext
+from byzer_magic.local_models.memory import readable
 from byzer_magic.media import describe
 from byzer_magic.rendering.markup import style, tag
-from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+from byzer_magic.types import Event, Failed, Fetched, Loading, Placed, Ready
 
 SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
 """Signs of the states, so that colour is not the only difference."""
@@ -130,7 +131,8 @@ def stage(event: Event) -> str:
         case Placed(pid=pid):
             return _("placed (process {pid})", pid=pid)
         case Loading(stage=doing, worker=worker, detail=detail):
-            text = _("worker {worker}: {stage}", worker=worker, stage=doing)
+            alone = worker is None
+            text = localized(doing) if alone else _("worker {worker}: {stage}", worker=worker, stage=doing)
             return _("{text} ({notes})", text=text, notes=detail) if detail else text
         case Ready(seconds=took, workers=workers, capabilities=capabilities, check=check):
             text = ngettext(
@@ -139,8 +141,19 @@ def stage(event: Event) -> str:
                 count=workers, took=f"{took:.1f}", capabilities=listed(capabilities),
             )  # fmt: skip
             return _("{text}; {check}", text=text, check=check) if check else text
+        case Fetched():
+            return _fetched(event)
         case Failed():
             return _("failed")
+
+
+def _fetched(event: Fetched) -> str:
+    if event.fetched:
+        values = {"size": readable(event.fetched), "took": f"{event.seconds:.0f}", "path": event.path}
+        text = _("fetched {size} in {took} s: {path}", **values)
+    else:
+        text = _("complete, {size}: {path}", size=readable(event.size), path=event.path)
+    return _("{text}; {check}", text=text, check=event.why) if event.why else text
 
 
 def event_text(event: Event) -> str:
@@ -165,8 +178,8 @@ class Deploy:
             case Placed():
                 self.stage = stage(event)
             case Loading(worker=worker):
-                self.workers[worker] = event
-            case Ready():
+                self.workers[worker or 0] = event
+            case Ready() | Fetched():
                 self.end("ready", stage(event))
             case Failed():
                 self.end("failed")

@@ -172,7 +172,7 @@ class Controller:
         """Yield what a model waits for; it may be loaded until the stack is closed."""
         if not plan.backend.info.local:
             return
-        events = await stack.enter_async_context(aclosing(self._rooms.enter(plan.spec.model, plan.spec)))
+        events = await stack.enter_async_context(aclosing(self._rooms.enter(plan.spec.model, plan.located)))
         async for event in events:
             if not isinstance(event, Loading):
                 return

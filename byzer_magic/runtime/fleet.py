@@ -100,8 +100,8 @@ class Fleet:
         return replace(plan, id=item.plan_id) if item is not None else plan
 
     def specs(self) -> dict[str, DeploySpec]:
-        """Return what is wanted, by alias."""
-        return {alias: item.spec for alias, item in self._wanted.items()}
+        """Return what is wanted, by alias; models in hubs with the paths at which they were."""
+        return {alias: item.located for alias, item in self._wanted.items()}
 
     def entries(self) -> list[FleetEntry]:
         """Return what is wanted, and why it does not run where that is known."""
@@ -193,7 +193,8 @@ def _plan(item: Wanted) -> Plan:
             _("Deploy it again. With ${NAME} from the environment or .env, it comes back by itself."),
         )
     with env_file.lent(Path(item.folder)) as environ:
-        plan = resolve(item.spec, {}, environ)
+        plan = resolve(item.located, {}, environ)
+    plan = replace(plan, spec=replace(plan.spec, model_path=item.spec.model_path))
     return replace(plan, capabilities=tuple(item.capabilities))
 
 

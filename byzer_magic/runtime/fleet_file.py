@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -16,8 +17,9 @@ from byzer_magic.commands.options import visible_setting
 from byzer_magic.commands.secrets import is_reference
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ConfigError
-from byzer_magic.files import private
+from byzer_magic.files import paths, private
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.local_models.hubs.reference import is_in_hub
 from byzer_magic.plan import Plan
 
 FOLDER = "fleets"
@@ -34,10 +36,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of the deployment that runs, to look up how many workers it has been scaled to."""
     folder: str = ""
     """The working directory of its deploy, whose `.env` has the values of `${NAME}`."""
+    path: str = ""
+    """Where its model was, which `spec` may name as one in a hub."""
     left_out: list[str] = []
     """The parameters whose values were secrets, and are kept nowhere."""
     capabilities: list[str] = []
     """What the model could do when it was loaded."""
+
+    @property
+    def located(self) -> DeploySpec:
+        """Return the spec with the path of its model, where that is in a hub and was fetched."""
+        here = is_in_hub(self.spec.model_path) and self.path and paths.exists(Path(self.path))
+        return replace(self.spec, model_path=self.path) if here else self.spec
 
 
 class _File(msgspec.Struct):
@@ -58,12 +68,13 @@ def wanted(plan: Plan, folder: str, capabilities: list[str]) -> Wanted:
     spec = replace(
         plan.spec,
         infer_params=kept,
-        model_path=plan.setup.model_path or plan.spec.model_path,
+        model_path=plan.model_path,
         replace=False,
         check=False,
     )
     return Wanted(
-        spec=spec, plan_id=plan.id, folder=folder, left_out=left_out, capabilities=capabilities,
+        spec=spec, plan_id=plan.id, folder=folder, path=plan.setup.model_path or "", left_out=left_out,
+        capabilities=capabilities,
     )  # fmt: skip
 
 

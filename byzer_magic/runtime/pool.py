@@ -69,7 +69,7 @@ class Pool:
             self._lifecycle,
             self._admission,
             spec.idle if plan.backend.info.local else None,
-            lambda: controller_link.room(self._plan.spec, self._events.add),
+            lambda: controller_link.room(self._plan.located, self._events.add),
             self._events.add,
         )
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))

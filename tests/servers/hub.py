@@ -1,8 +1,8 @@
 """A model hub: the wires of Hugging Face's Hub and of ModelScope that their own packages speak.
 
-`--folder` has the repositories, `OWNER/REPO/...`; large files are kept apart, as by Git LFS: the hub redirects to a store
-with another address, which answers ranges. A repository with a file `.gated` or `.private` is given only with the key.
-Hugging Face: https://huggingface.co/docs/hub/api. ModelScope: the client's own description in `modelscope_hub`.
+`--folder` has the repositories, `OWNER/REPO/...`; large files are kept apart, as by Git LFS: the hub redirects to a
+store with another address, which answers ranges. A repository with a file `.gated` or `.private` is given only with
+the key. Hugging Face: https://huggingface.co/docs/hub/api. ModelScope: the client's own description in `modelscope_hub`.
 
 POST /faults has a JSON object; its fields, of which each is optional, hold until the next one:
 
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-
 from skeleton import close_now, noted, serve
 
 LARGE_BYTES = 10_000

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from byzer_magic.errors import FetchError, MissingExtra, NotFetched
@@ -68,6 +69,34 @@ def repository(reference: Reference, environ: Mapping[str, str] = os.environ) ->
     cache = HUBS[reference.hub].folder(environ)
     name = reference.repo.replace("/", "--")
     return cache / f"models--{name}" if reference.hub == "hf" else cache / "models" / name
+
+
+def repositories(environ: Mapping[str, str] = os.environ) -> list[Reference]:
+    """Return the repositories of which something is in the hubs' caches, complete or not."""
+    found = []
+    for hub in HUBS:
+        for folder in sorted(repository(Reference(hub=hub, repo="*/*"), environ).parent.glob("*--*")):
+            owner, _dashes, name = folder.name.removeprefix("models--").partition("--")
+            is_model = hub == "ms" or folder.name.startswith("models--")
+            if is_model and owner and name and folder.is_dir():
+                found.append(Reference(hub=hub, repo=f"{owner}/{name}"))
+    return found
+
+
+def unfinished(reference: Reference, environ: Mapping[str, str] = os.environ) -> int:
+    """Return the bytes of files of a repository that are fetched only in part."""
+    top = repository(reference, environ)
+    parts = re.compile(r".*(?:\.incomplete|\.parallel_tmp)|.*_\d+_\d+")
+    return sum(path.stat().st_size for path in top.rglob("*") if path.is_file() and parts.fullmatch(path.name))
+
+
+def of_path(path: Path, environ: Mapping[str, str] = os.environ) -> Reference | None:
+    """Return the model in a hub that a path in its cache is; None for other paths."""
+    for reference in repositories(environ):
+        top = repository(reference, environ)
+        if path.is_relative_to(top):
+            return replace(reference.at(path), revision="")
+    return None
 
 
 def _snapshots(reference: Reference, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -23,7 +23,7 @@ FORMATS = (
     re.compile(r"adapter_model\.(?:safetensors|bin)"),
     re.compile(r".*\.onnx"),
 )
-"""Names of files with weights in a repository's top folder, by preference: the first format that is there is fetched."""
+"""Names of files with weights in a repository's top folder: the first format that is there is fetched."""
 COMPANIONS = (
     ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".yaml", ".yml", ".mvn", ".spm", ".bpe", ".vocab",
 )  # fmt: skip
@@ -108,7 +108,11 @@ def choose(reference: Reference, listing: Iterable[File], wish: Wish) -> Choice:
         return _quantized(reference, files, versions, wish)
     if wish.only_gguf:
         raise FetchError(
-            _("{reference} has no .gguf file, and {engine} loads nothing else.", reference=reference, engine=wish.engine),
+            _(
+                "{reference} has no .gguf file, and {engine} loads nothing else.",
+                reference=reference,
+                engine=wish.engine,
+            ),
             _("Leave --infer_backend out, or look for a repository whose name ends in GGUF."),
         )
     if folder is None:

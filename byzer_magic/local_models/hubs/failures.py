@@ -1,4 +1,4 @@
-"""Why a model cannot be fetched, in the same words for all hubs; their packages' errors are sorted by those who know them."""
+"""Why a model cannot be fetched, in the same words for all hubs, whatever their packages raise."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class Failures:
             near: the name of one that may be meant.
             has_token: whether the request had a token.
         """
-        message = _("{hub} has no repository {repo}, or none that you may see.", hub=self.where, repo=self.reference.repo)
+        message = _(
+            "{hub} has no repository {repo}, or none that you may see.", hub=self.where, repo=self.reference.repo
+        )
         if near:
             return FetchError(message, _("Did you mean {name}?", name=f"{self.reference.hub}:{near}"))
         private = (
@@ -151,7 +153,8 @@ class Failures:
     def wrong_checksum(self, file: str) -> FetchError:
         """Return the error for a file with another content than the hub's list has; it has been removed."""
         return FetchError(
-            _("{file} was damaged on its way: its checksum is not the one that {hub} lists.", file=file, hub=self.where),
+            _("{file} was damaged on its way: its checksum is not the one that {hub} lists.", file=file,
+              hub=self.where),
             _("It was removed; run the command again. Where a mirror is set, try another ({variable}).",
               variable=self.hub.endpoint),
         )  # fmt: skip

@@ -82,9 +82,7 @@ async def preview(model: str, environ: Mapping[str, str], wish: Wish | None = No
         return work.preview_of(await work.planned())
 
 
-async def fetch(
-    model: str, environ: Mapping[str, str], wish: Wish | None = None
-) -> AsyncIterator[Loading | Fetched]:
+async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None) -> AsyncIterator[Loading | Fetched]:
     """Fetch a model into its hub's cache, and yield the progress; the last item is `Fetched`.
 
     What is there already is kept, and what an earlier run has left is gone on with. Closing the iterator stops at once.
@@ -167,6 +165,8 @@ class _Fetch:
             env={**environ, **_QUIET, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             start_new_session=True,  # Ctrl-C is for this process, which ends that one
         )  # fmt: skip
+        self._stdin: IO[bytes] = self._process.stdin  # type: ignore[assignment]  # it is a pipe
+        self._stdout: IO[bytes] = self._process.stdout  # type: ignore[assignment]  # it is a pipe
         self._send(
             messages.write(
                 Job(
@@ -207,21 +207,18 @@ class _Fetch:
     async def aclose(self) -> None:
         """Stop the process."""
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._log):
+        for pipe in (self._stdin, self._stdout, self._log):
             with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+                pipe.close()
         await asyncio.to_thread(self._process.wait)
 
     def _send(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # it has ended; what it wrote says why
-            assert self._process.stdin is not None
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+            self._stdin.write(line)
+            self._stdin.flush()
 
     async def _next(self) -> messages.Report:
-        assert self._process.stdout is not None
-        reading = asyncio.create_task(asyncio.to_thread(self._process.stdout.readline))
+        reading = asyncio.create_task(asyncio.to_thread(self._stdout.readline))
         try:
             line: Any = await asyncio.wait_for(asyncio.shield(reading), STALL_SECONDS)
         except TimeoutError:

@@ -1,8 +1,8 @@
 """Fetching from Hugging Face, with its own package; runs in a process of its own (see `child`).
 
-The package asks the hub and keeps the cache. It no longer resumes a file of an interrupted run (since
-huggingface_hub 1.x, https://github.com/huggingface/huggingface_hub/pull/4228), and compares no checksums: we have it write
-to the name that a file has had while it is incomplete, and hand the complete file over to its cache.
+The package asks the hub and keeps the cache. It does not go on with a file of an interrupted run
+(https://github.com/huggingface/huggingface_hub/pull/4228), and compares no checksums: we have it write to the name that
+an incomplete file had in its cache before that, and hand the complete file over to the cache.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class HuggingFace:
 
     def _resume(self, file: File, checking: Callable[[], None]) -> None:
         """Fetch what of a file is missing, under the lock and the names of the package's cache."""
+        from filelock import FileLock
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
-        from huggingface_hub.utils import WeakFileLock
 
         found = get_hf_file_metadata(hf_hub_url(self._repo, file.path, revision=self.revision))
         if found.size is not None and found.size != file.size:
@@ -121,7 +121,7 @@ class HuggingFace:
         lock = self._folder / ".locks" / self._top.name / f"{blob.name}.lock"
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(lock):
+        with FileLock(lock):
             if not blob.exists():
                 self._get(file, found.location, _incomplete(blob))
                 checking()
@@ -134,7 +134,7 @@ class HuggingFace:
 
     def _get(self, file: File, url: str, part: Path) -> None:
         from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented there
 
         headers = build_hf_headers(library_name="byzer-magic")
         if urlsplit(url).netloc != urlsplit(self._api.endpoint).netloc:
@@ -155,7 +155,7 @@ class HuggingFace:
         return bool(get_token())
 
     def near(self) -> str:
-        """Return the repository with the name that is most similar; empty where there is none, or it cannot be asked."""
+        """Return the repository whose name is most similar; empty where there is none, or the hub has no search."""
         word = self._repo.rpartition("/")[2]
         try:
             known = [model.id for model in self._api.list_models(search=word, limit=SEARCHED)]

@@ -26,7 +26,9 @@ class ModelScope:
     def __init__(self, made: Failures, folder: Path) -> None:
         import modelscope_hub
 
-        self._api = modelscope_hub.HubApi(config=modelscope_hub.HubConfig(cache_dir=folder))
+        config = modelscope_hub.HubConfig(cache_dir=folder)
+        self._has_token = bool(config.token)
+        self._api = modelscope_hub.HubApi(config=config)
         self._failures = made
         self._folder = folder
         self._repo = made.reference.repo
@@ -83,7 +85,7 @@ class ModelScope:
 
     def has_token(self) -> bool:
         """Return whether requests have a token."""
-        return bool(self._api.config.token)
+        return self._has_token
 
     def sorted(self, err: Exception, file: str) -> FetchError:
         """Return the error of the package in our words.

@@ -33,7 +33,7 @@ class Reference:
     revision: str = ""
     """A branch, tag or commit; empty for the main branch."""
     part: str = ""
-    """What of the repository is meant: a file, or the name of a quantization (`Q4_K_M`); empty for what an engine needs."""
+    """What of the repository is meant: a file or a quantization (`Q4_K_M`); empty for what an engine needs."""
 
     def __str__(self) -> str:
         revision = f"@{self.revision}" if self.revision else ""
@@ -66,11 +66,11 @@ class Reference:
         return replace(self, revision=parts[start], part="/".join(parts[start + 1 :]) or self.part)
 
 
-def is_reference(text: str | None) -> bool:
+def is_in_hub(text: str | None) -> bool:
     """Return whether a `--model_path` is a model in a hub, well written or not.
 
     Example:
-        >>> is_reference("hf:Qwen/Qwen3-0.6B"), is_reference("/models/qwen")
+        >>> is_in_hub("hf:Qwen/Qwen3-0.6B"), is_in_hub("/models/qwen")
         (True, False)
     """
     return bool(text) and (bool(_PREFIX.match(str(text))) or any(page.fullmatch(str(text)) for page in _PAGES))
@@ -96,6 +96,6 @@ def parse(text: str) -> Reference:
     if prefix is None or found is None or (prefix[1].lower() == "ms" and "/" not in found["repo"]):
         raise BadParameter(
             _("{text} is not written like a model in a hub.", text=text),
-            _("Write hf:OWNER/REPO (Hugging Face) or ms:OWNER/REPO (ModelScope), and :FILE after it for a single file."),
+            _("Write hf:OWNER/REPO (Hugging Face) or ms:OWNER/REPO (ModelScope), and :FILE after it for one file."),
         )
     return Reference(hub=prefix[1].lower(), **{name: value or "" for name, value in found.groupdict().items()})

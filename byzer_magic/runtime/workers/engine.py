@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors
-from byzer_magic.backends.base import Backend
+from byzer_magic.backends.base import Backend, Report
 from byzer_magic.backends.engine import devices
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.i18n import lazy_gettext as _
@@ -26,6 +26,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import messages, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.workers import model_files
 from byzer_magic.runtime.workers.reaper import Reaper
 from byzer_magic.types import Item, Loading, Request
 
@@ -78,7 +79,7 @@ class Engine:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
             loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction, detail=detail))
 
-        work = asyncio.create_task(self._plan.backend.open(self._plan.setup, report))
+        work = asyncio.create_task(self._loaded(report))
         work.add_done_callback(lambda _done: stages.put_nowait(None))
         try:
             while (stage := await stages.get()) is not None:
@@ -89,6 +90,10 @@ class Engine:
         finally:
             work.cancel()
         yield self._opened(self._backend)
+
+    async def _loaded(self, report: Report) -> Backend:
+        setup = await model_files.on_this_node(self._plan, report)
+        return await self._plan.backend.open(setup, report)
 
     def _opened(self, backend: Backend) -> messages.Opened:
         return messages.Opened(sorted(backend.capabilities()), here(), os.getpid())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from byzer_magic.backends import registry
 from byzer_magic.catalog import prices
+from byzer_magic.local_models.hubs.reference import is_in_hub
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.runtime.workers.engine_workers import EngineWorkers
@@ -22,7 +23,9 @@ def workers_of(plan: Plan, health: Callable[[int, str], None]) -> Workers:
 
 
 def title_of(plan: Plan) -> str:
-    """Return the provider's name of the model, or the name of its file."""
+    """Return the provider's name of the model, a model in a hub as typed, or the name of a file."""
+    if is_in_hub(plan.spec.model_path):
+        return str(plan.spec.model_path)
     return str(plan.setup.params.get("saas.model") or Path(plan.spec.model_path or plan.spec.model).name)
 
 

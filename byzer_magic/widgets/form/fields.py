@@ -138,7 +138,7 @@ def _place(field: Field) -> tuple[int, int, int]:
 
 def _of_option(opt: Option, bounds: Bounds, *, local: bool) -> Field:
     kind = "choice" if opt.choices else "flag" if opt.kind == "bool" else opt.kind
-    kind = "path" if opt.complete == "path" else kind
+    kind = "path" if opt.complete in ("path", "model") else kind
     maximum, step = _slider(opt.name, bounds, local=local)
     return Field(
         key=opt.name,

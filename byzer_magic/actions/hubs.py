@@ -1,0 +1,71 @@
+"""`pull` and `models rm`: models of hubs on this machine."""
+
+from __future__ import annotations
+
+from byzer_magic.actions.context import Context
+from byzer_magic.client import fetching
+from byzer_magic.commands import env_file, spec as specs
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, ngettext
+from byzer_magic.local_models.hubs import reference as references, removal
+from byzer_magic.local_models.memory import readable
+
+
+def pull(context: Context, item: specs.PullSpec) -> None:
+    """Fetch a model into its hub's cache, or say what that would take."""
+    references.parse(item.name)
+    spec = specs.DeploySpec(
+        model="pulled", infer_backend=item.infer_backend, gpus_per_worker=item.gpus_per_worker, model_path=item.name
+    )
+    if item.dry_run:
+        preview(context, item.name, spec)
+        context.output.say(_("Nothing was fetched (--dry_run)."))
+        return
+    context.output.events(item.name, context.manager.iterate(fetching.fetch(item.name, spec)))
+
+
+def preview(context: Context, model: str, spec: specs.DeploySpec) -> None:
+    """Say what fetching a model would take."""
+    found = context.manager.run(fetching.preview(model, spec))
+    amounts = {"size": readable(found.size), "missing": readable(found.missing), "free": readable(found.free)}
+    text = ngettext(
+        "{model}: {count} file, {size}; {missing} to fetch into {folder}, where {free} is free.",
+        "{model}: {count} files, {size}; {missing} to fetch into {folder}, where {free} is free.",
+        count=found.files, model=model, folder=found.folder, **amounts,
+    )  # fmt: skip
+    context.output.say(text)
+    if found.why:
+        context.output.say(_("{name}: {text}", name=model, text=localized(found.why)))
+
+
+def remove(context: Context, item: specs.ModelsRmSpec) -> None:
+    """Remove a model of a hub from this machine."""
+    with env_file.lent() as environ:
+        reference = removal.named(item.name, environ)
+        users = [] if item.force else _users(reference)
+        if users:
+            raise CommandError(
+                lazy_gettext("{model} is in use: {aliases}.", model=reference, aliases=listed(users)),
+                lazy_gettext("Undeploy first, or add --force."),
+            )
+        freed = removal.remove(reference, environ)
+    context.output.say(_("{model}: removed, {size} freed.", model=reference, size=readable(freed)))
+
+
+def _users(reference: references.Reference) -> list[str]:
+    """Return the deployments that are kept for this machine's Ray and have a model of the same repository."""
+    from byzer_magic.errors import ConfigError
+    from byzer_magic.runtime.fleet_file import LOCAL, FleetFile
+
+    try:
+        kept = FleetFile(LOCAL).read()
+    except ConfigError:  # another user's, or damaged: the fleet says so
+        return []
+    found = []
+    for alias, item in kept.items():
+        typed = item.spec.model_path or ""
+        if references.is_in_hub(typed):
+            used = references.parse(typed)
+            if (used.hub, used.repo) == (reference.hub, reference.repo) and reference.part in ("", used.part):
+                found.append(alias)
+    return sorted(found)

@@ -1,0 +1,85 @@
+"""Models in hubs, for the faces: fetching one, and the plan of a deployment whose model is fetched first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands import env_file
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.errors import NotFetched
+from byzer_magic.types import Event
+
+if TYPE_CHECKING:
+    from byzer_magic.local_models.hubs.fetch import Preview
+    from byzer_magic.plan import Plan
+
+ANY = DeploySpec(model="any")
+"""Stands for a deployment of which nothing is known."""
+
+
+async def fetch(model: str, spec: DeploySpec = ANY) -> AsyncIterator[Event]:
+    """Fetch a model from its hub into the cache of this machine and yield events; the last one is Fetched.
+
+    Args:
+        model: as typed: `hf:OWNER/REPO`, `ms:OWNER/REPO:FILE`.
+        spec: the deployment that it is for.
+
+    Raises:
+        FetchError: it cannot be fetched; the hint is the next step.
+        MissingExtra: the hub's package is not installed.
+    """
+    from byzer_magic.local_models.hubs.fetch import fetch as fetched
+    from byzer_magic.plan import wish_of
+
+    with env_file.lent() as environ:
+        async with aclosing(fetched(model, environ, wish_of(spec))) as events:  # type: ignore[type-var]  # a generator
+            async for event in events:
+                yield event
+
+
+async def preview(model: str, spec: DeploySpec = ANY) -> Preview:
+    """Ask a hub what fetching a model would take; nothing is fetched.
+
+    Raises:
+        FetchError: the hub does not have it, or does not give it.
+        MissingExtra: the hub's package is not installed.
+    """
+    from byzer_magic.local_models.hubs.fetch import preview as previewed
+    from byzer_magic.plan import wish_of
+
+    with env_file.lent() as environ:
+        return await previewed(model, environ, wish_of(spec))
+
+
+def planned(
+    manager: Manager,
+    spec: DeploySpec,
+    variables: Mapping[str, Any] | None = None,
+    typed: Mapping[str, str] | None = None,
+    show: Callable[[Iterator[Event]], object] = deque,
+) -> Plan:
+    """Return the plan of a deployment; its model is fetched first where it is in a hub and not on this machine.
+
+    Args:
+        manager: of the face.
+        spec: what to deploy; with `dry_run`, nothing is fetched.
+        variables: see `Manager.plan`.
+        typed: see `Manager.plan`.
+        show: shows the events of fetching; it has to use up the iterator.
+
+    Raises:
+        ConfigError: something is unknown, missing or invalid.
+        FetchError: the model cannot be fetched.
+    """
+    try:
+        return manager.plan(spec, variables, typed)
+    except NotFetched as err:
+        if spec.dry_run:
+            raise
+        model = err.details["model"]
+    show(manager.iterate(fetch(model, spec)))
+    return manager.plan(spec, variables, typed)
