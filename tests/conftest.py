@@ -46,7 +46,7 @@ SLOW = (
     "tests/property", "tests/shape/test_patterns.py", "tests/shape/test_texts.py", "tests/shape/test_house.py",
     "tests/unit/gateway/test_bad_input.py", "tests/unit/gateway/test_media_urls.py", "tests/unit/gateway/test_fuzz.py",
     "tests/unit/safety/test_redaction.py", "tests/unit/media/test_wav.py", "tests/unit/media/test_inputs.py",
-    "tests/unit/local_models/test_memory.py", "tests/unit/rendering/answer/test_budget.py",
+    "tests/unit/local_models/test_memory.py", "tests/unit/local_models/hubs/test_fetch.py", "tests/unit/rendering/answer/test_budget.py",
     "tests/unit/benchmarks/test_peers.py", "tests/unit/backends/http/test_sse.py",
     "tests/unit/backends/engine/test_torch_device.py", "tests/unit/runtime/cluster/test_ray_import.py",
     "tests/unit/runtime/cluster/test_local_ray.py", "tests/unit/runtime/cluster/test_preload.py",

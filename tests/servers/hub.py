@@ -2,7 +2,7 @@
 
 `--folder` has the repositories, `OWNER/REPO/...`; large files are kept apart, as by Git LFS: the hub redirects to a
 store with another address, which answers ranges. A repository with a file `.gated` or `.private` is given only with
-the key. Hugging Face: https://huggingface.co/docs/hub/api. ModelScope: the client's own description in `modelscope_hub`.
+the key. Hugging Face: https://huggingface.co/docs/hub/api. ModelScope: what its client describes (`modelscope_hub`).
 
 POST /faults has a JSON object; its fields, of which each is optional, hold until the next one:
 
@@ -124,7 +124,11 @@ def has_key(request: web.Request) -> bool:
 
 async def search(request: web.Request, _entry: dict[str, Any]) -> web.Response:
     root, word = Path(request.app["folder"]), request.query.get("search", "").lower()
-    names = [f"{path.parent.name}/{path.name}" for path in sorted(root.glob("*/*")) if path.is_dir()]
+    names = [
+        f"{path.parent.name}/{path.name}"
+        for path in sorted(root.glob("*/*"))
+        if path.is_dir() and not (path / ".private").exists()
+    ]
     return web.json_response([{"id": name, "modelId": name} for name in names if word in name.lower()])
 
 

@@ -91,6 +91,13 @@ class Process:
         with urllib.request.urlopen(self.url + path, timeout=5) as response:
             return json.load(response)
 
+    def post(self, path: str, content: Any) -> Any:
+        """Send JSON to `path`, and return the JSON of the response."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(content).encode(), headers)
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return json.load(response)
+
     def log(self) -> str:
         """Return the last lines that the server wrote."""
         self._log.seek(0)
@@ -151,6 +158,12 @@ def openai_api(key: str = "", models: str = "") -> Process:
 def own(name: str, key: str = "") -> Process:
     """Return a provider of ours, `tests/servers/<name>.py`, that asks for `key`."""
     return Process([sys.executable, str(HERE / f"{name}.py"), "--port", "{port}", "--key", key])
+
+
+def hub(folder: Path, key: str = "") -> Process:
+    """Return a hub with the repositories of a folder; `key` opens those that are gated or private."""
+    command = [sys.executable, str(HERE / "hub.py"), "--port", "{port}", "--key", key, "--folder", str(folder)]
+    return Process(command)
 
 
 def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:

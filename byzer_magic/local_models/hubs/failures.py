@@ -15,6 +15,22 @@ from byzer_magic.local_models.hubs.reference import Reference
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_DISK = (*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG)
 """Errors of files; those of connections are others."""
+DEEPEST = 8
+"""Errors of a chain that are looked at."""
+
+
+def chain(err: BaseException | None) -> list[BaseException]:
+    """Return an error and those that it came from, the first cause last; at most a few."""
+    found: list[BaseException] = []
+    while err is not None and len(found) < DEEPEST:
+        found.append(err)
+        err = err.__cause__ or err.__context__
+    return found
+
+
+def of_disk(err: BaseException) -> OSError | None:
+    """Return the error of a file that an error came from; None where it came from none."""
+    return next((one for one in chain(err) if isinstance(one, OSError) and one.errno in OF_DISK), None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ an incomplete file had in its cache before that, and hand the complete file over
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,11 +158,12 @@ class HuggingFace:
         """Return the repository whose name is most similar; empty where there is none, or the hub has no search."""
         word = self._repo.rpartition("/")[2]
         try:
-            known = [model.id for model in self._api.list_models(search=word, limit=SEARCHED)]
+            found = [model.id for model in self._api.list_models(search=word, limit=SEARCHED)]
         except Exception:  # noqa: BLE001 - a mirror need not have a search, and the hint is not worth another error
             return ""
-        same = [name for name in known if name.rpartition("/")[2].lower() == word.lower()]
-        return next((name for name in same if name != self._repo), "") or nearest(self._repo, known)
+        others = [name for name in found if name != self._repo]
+        same = (name for name in others if name.rpartition("/")[2].lower() == word.lower())
+        return next(same, "") or nearest(self._repo, others)
 
     def sorted(self, err: Exception, file: str) -> FetchError:
         """Return the error of the package in our words.
@@ -196,10 +197,10 @@ class HuggingFace:
         from huggingface_hub import errors as theirs
 
         mine = self._failures
-        chain = list(_chain(err))
+        chain = failures.chain(err)
         if "Consistency check failed" in str(err):
             return mine.wrong_size(file)
-        if written := next((one for one in chain if isinstance(one, OSError) and one.errno in failures.OF_DISK), None):
+        if written := failures.of_disk(err):
             return mine.not_written(written)
         if any(type(one).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")) for one in chain):
             last = chain[-1]
@@ -212,12 +213,3 @@ class HuggingFace:
 
 def _incomplete(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.incomplete")
-
-
-def _chain(err: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came from, at most a few of them."""
-    for _index in range(8):
-        if err is None:
-            return
-        yield err
-        err = err.__cause__ or err.__context__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from byzer_magic.errors import FetchError
 from byzer_magic.local_models.hubs import cache, failures
@@ -97,6 +96,8 @@ class ModelScope:
         from modelscope_hub import errors as theirs
 
         mine = self._failures
+        if written := failures.of_disk(err):
+            return mine.not_written(written)
         match err:
             case theirs.FileSizeMismatchError():
                 return mine.wrong_size(file)
@@ -115,10 +116,11 @@ class ModelScope:
                 return mine.unreachable(_reason(err))
             case theirs.APIError(status_code=int(status)):
                 return mine.busy(status)
-            case OSError(errno=number) if number in failures.OF_DISK:
-                return mine.not_written(err)
         return mine.other(err)
 
 
-def _reason(err: Any) -> str:
-    return " ".join(str(getattr(err, "message", err)).split())[:300].rstrip(".")
+def _reason(err: Exception) -> str:
+    """Return what a connection failed of: the first cause, since the package has its words in one language only."""
+    first = failures.chain(err)[-1]
+    text = " ".join(str(first).split())[:300].rstrip(".")
+    return text if text and text.isascii() else type(first).__name__

@@ -1,0 +1,60 @@
+"""Models in hubs, as users write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from byzer_magic.errors import BadParameter
+from byzer_magic.local_models.hubs.reference import Reference, is_in_hub, parse
+
+NAMES = st.from_regex(r"[A-Za-z0-9][\w.-]{0,20}", fullmatch=True)
+
+
+@given(
+    st.sampled_from(["hf", "ms"]), NAMES, NAMES, st.one_of(st.just(""), NAMES),
+    st.lists(NAMES, max_size=3).map("/".join),
+)  # fmt: skip
+def test_reference_is_parsed_as_it_is_written(hub: str, owner: str, name: str, revision: str, part: str) -> None:
+    reference = Reference(hub=hub, repo=f"{owner}/{name}", revision=revision, part=part)
+    assert is_in_hub(str(reference))
+    assert parse(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("hf://Qwen/Qwen3-0.6B", "hf:Qwen/Qwen3-0.6B"),
+        ("HF:Qwen/Qwen3-0.6B", "hf:Qwen/Qwen3-0.6B"),
+        ("hf:gpt2", "hf:gpt2"),
+        ("hf:a/b@refs/pr/1:x/y.gguf", "hf:a/b@refs/pr/1:x/y.gguf"),
+        ("https://huggingface.co/Qwen/Qwen3-0.6B", "hf:Qwen/Qwen3-0.6B"),
+        ("https://huggingface.co/a/b-GGUF/blob/main/b-Q4_0.gguf?download=true", "hf:a/b-GGUF@main:b-Q4_0.gguf"),
+        ("https://www.modelscope.cn/models/Qwen/Qwen3-0.6B/files", "ms:Qwen/Qwen3-0.6B"),
+    ],
+)
+def test_reference_takes_what_hubs_show(text: str, meant: str) -> None:
+    assert is_in_hub(text)
+    assert str(parse(text)) == meant
+
+
+@pytest.mark.parametrize("text", ["hf:", "hf:a/b/c", "ms:no-owner", "hf:a b/c", "hf:a/b:", "hf:a/b:x:y"])
+def test_reference_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(BadParameter, match="hf:OWNER/REPO"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", None, "/models/hf:x", "models/x", "C:/hf/x", "https://example.com/a/b"])
+def test_paths_are_not_in_a_hub(text: str | None) -> None:
+    assert not is_in_hub(text)
+
+
+def test_reference_at_a_path_is_its_commit_and_file() -> None:
+    reference = parse("hf:a/b:Q4_0")
+    commit = "0123456789" * 4
+    file = Path(f"/x/models--a--b/snapshots/{commit}/gguf/b-Q4_0.gguf")
+    assert str(reference.at(file)) == f"hf:a/b@{commit}:gguf/b-Q4_0.gguf"
+    assert str(parse("hf:a/b").at(file.parents[1])) == f"hf:a/b@{commit}"
+    assert reference.at(Path("/elsewhere/b.gguf")) == reference
