@@ -20,7 +20,8 @@ from byzer_magic.runtime.cluster import ray_import
 from byzer_magic.runtime.cluster.auth_token import use_token
 from byzer_magic.runtime.cluster.loopback import spelled
 from byzer_magic.runtime.cluster.this_machine import running_cluster
-from tests.servers.process import Process, openai_api
+from tests import hubs
+from tests.servers.process import Process, hub as started_hub, openai_api
 
 os.environ.update(dict.fromkeys(("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"), "1"))
 # With two threads on busy cores, engines take up to forty times as long.
@@ -46,7 +47,8 @@ SLOW = (
     "tests/property", "tests/shape/test_patterns.py", "tests/shape/test_texts.py", "tests/shape/test_house.py",
     "tests/unit/gateway/test_bad_input.py", "tests/unit/gateway/test_media_urls.py", "tests/unit/gateway/test_fuzz.py",
     "tests/unit/safety/test_redaction.py", "tests/unit/media/test_wav.py", "tests/unit/media/test_inputs.py",
-    "tests/unit/local_models/test_memory.py", "tests/unit/local_models/hubs/test_fetch.py", "tests/unit/rendering/answer/test_budget.py",
+    "tests/unit/local_models/test_memory.py",
+    "tests/unit/local_models/hubs/test_fetch.py", "tests/unit/rendering/answer/test_budget.py",
     "tests/unit/benchmarks/test_peers.py", "tests/unit/backends/http/test_sse.py",
     "tests/unit/backends/engine/test_torch_device.py", "tests/unit/runtime/cluster/test_ray_import.py",
     "tests/unit/runtime/cluster/test_local_ray.py", "tests/unit/runtime/cluster/test_preload.py",
@@ -106,6 +108,39 @@ def provider() -> Iterator[Process]:
     )
     with openai_api(KEY, models) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the repositories of the hub."""
+    root = tmp_path_factory.mktemp("repositories")
+    hubs.make(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def running_hub(repositories: Path) -> Iterator[Process]:
+    with started_hub(repositories, hubs.TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def hub(running_hub: Process) -> Process:
+    """A hub that speaks as Hugging Face and as ModelScope, without faults."""
+    running_hub.post("/faults", {})
+    return running_hub
+
+
+@pytest.fixture
+def hub_environ(hub: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a user with that hub and empty caches, also as this process's own."""
+    found = hubs.environ(hub.url, tmp_path)
+    for name in [*os.environ, *found]:
+        if name.startswith(hubs.CONFIGURED):
+            monkeypatch.delenv(name, raising=False)
+    for name in found.keys() - os.environ.keys():
+        monkeypatch.setenv(name, found[name])
+    return found
 
 
 def short_folder() -> tempfile.TemporaryDirectory[str]:

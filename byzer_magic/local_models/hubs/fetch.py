@@ -108,6 +108,9 @@ async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None
             hub=hub.title,
         )  # fmt: skip
         rate = _Rate(planned.have)
+        if found.missing:
+            detail = rate.text(planned.have, planned.size)
+            yield Loading(stage, worker=None, fraction=planned.have / planned.size, detail=detail)
         async for item in work.reports():
             if isinstance(item, Complete):
                 yield Fetched(

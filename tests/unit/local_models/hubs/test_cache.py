@@ -1,4 +1,4 @@
-"""What of the hubs is on this machine: caches as their packages lay them out, without a hub and without the packages."""
+"""What of the hubs is on this machine: caches as the packages of the hubs lay them out, without those."""
 
 from __future__ import annotations
 

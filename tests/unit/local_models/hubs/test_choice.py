@@ -99,7 +99,9 @@ def test_quantization_follows_the_free_memory_and_says_why(free: float, taken: s
 
 
 def test_quantization_that_does_not_fit_is_not_fetched_unless_named() -> None:
-    with pytest.raises(FetchError, match="the smallest needs about 3.8 GB of memory, but only 2.0 GB is free") as err:
+    with pytest.raises(
+        FetchError, match=r"the smallest needs about 3\.8 GB of memory, but only 2\.0 GB is free"
+    ) as err:
         choice.choose(parse("hf:a/b-GGUF"), quantized(), Wish(free=2 * GB))
     assert "hf:a/b-GGUF:Q2_K" in err.value.hint
     named = choice.choose(parse("hf:a/b-GGUF:Q2_K"), quantized(), Wish(free=2 * GB))
@@ -129,7 +131,7 @@ def test_folder_and_gguf_follow_the_engine() -> None:
     names = QWEN + " qwen-Q4_0.gguf"
     assert chosen(names)[-1].endswith(".safetensors")
     assert chosen(names, gguf=True) == ["qwen-Q4_0.gguf"]
-    with pytest.raises(FetchError, match="has no .gguf file, and llama_cpp loads nothing else"):
+    with pytest.raises(FetchError, match=r"has no \.gguf file, and llama_cpp loads nothing else"):
         chosen(QWEN, gguf=True, only_gguf=True, engine="llama_cpp")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import shutil
 import signal
@@ -23,8 +22,8 @@ from byzer_magic.local_models.hubs import cache, fetch
 from byzer_magic.local_models.hubs.choice import Wish
 from byzer_magic.local_models.hubs.reference import parse
 from byzer_magic.types import Fetched, Loading
+from tests.hubs import BIG, TOKEN
 from tests.servers.process import Process, noted_after, received
-from tests.unit.local_models.hubs.conftest import BIG, TOKEN
 
 WISH = Wish(free=10**9)
 BOTH = pytest.mark.parametrize("hub_name", ["hf", "ms"])
@@ -87,49 +86,49 @@ def parts_of(environ: Mapping[str, str]) -> int:
 
 @BOTH
 async def test_fetch_brings_the_files_that_an_engine_needs_and_only_once(
-    hub_name: str, hub: Process, environ: dict[str, str]
+    hub_name: str, hub: Process, hub_environ: dict[str, str]
 ) -> None:
     model = f"{hub_name}:byzer/tiny-qwen2"
-    seen = await events_of(model, environ)
+    seen = await events_of(model, hub_environ)
     last = seen[-1]
     assert isinstance(last, Fetched)
     assert last.size == last.fetched > 800_000
     assert {file.path for file in cache.files_in(Path(last.path))} == NEEDED
     assert files.inspect(last.path).architecture == "Qwen2ForCausalLM"
-    assert cache.local(model, environ) == Path(last.path)
+    assert cache.local(model, hub_environ) == Path(last.path)
     told = [event for event in seen if isinstance(event, Loading)]
     assert all(event.worker is None for event in told)
     assert told[-1].fraction == 1
     assert "of 966 kB" in told[-1].detail
     with large_files_of(hub) as ranges:
-        again = await fetched(model, environ)
+        again = await fetched(model, hub_environ)
     assert again.path == last.path
     assert again.fetched == 0
     assert not ranges
 
 
-async def test_preview_fetches_nothing(hub: Process, environ: dict[str, str]) -> None:
+async def test_preview_fetches_nothing(hub: Process, hub_environ: dict[str, str]) -> None:
     with large_files_of(hub) as ranges:
-        found = await fetch.preview("hf:byzer/tiny-qwen2", environ, WISH)
+        found = await fetch.preview("hf:byzer/tiny-qwen2", hub_environ, WISH)
     assert (found.files, found.have) == (len(NEEDED), 0)
     assert found.missing == found.size > 800_000
-    assert found.folder == Path(environ["HF_HOME"]) / "hub"
+    assert found.folder == Path(hub_environ["HF_HOME"]) / "hub"
     assert found.free > 0
     assert not ranges
     assert not found.folder.exists()
 
 
 @BOTH
-async def test_token_opens_what_is_gated_and_private(hub_name: str, hub: Process, environ: dict[str, str]) -> None:
+async def test_token_opens_what_is_gated_and_private(hub_name: str, hub: Process, hub_environ: dict[str, str]) -> None:
     variable = {"hf": "HF_TOKEN", "ms": "MODELSCOPE_API_TOKEN"}[hub_name]
     with large_files_of(hub) as ranges:
         for name in ("gated", "private"):
-            assert (await fetched(f"{hub_name}:byzer/{name}", environ | {variable: TOKEN})).fetched == BIG
+            assert (await fetched(f"{hub_name}:byzer/{name}", hub_environ | {variable: TOKEN})).fetched == BIG
     assert len(ranges) == 2
 
 
 async def test_package_of_the_hub_is_named_where_it_is_missing(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import importlib.util
 
@@ -138,7 +137,7 @@ async def test_package_of_the_hub_is_named_where_it_is_missing(
         ("hf:a/b", "huggingface-hub", "hub"), ("ms:a/b", "modelscope-hub", "modelscope"),
     ):  # fmt: skip
         with pytest.raises(MissingExtra, match=package) as err:
-            await events_of(model, environ)
+            await events_of(model, hub_environ)
         assert f"pip install 'byzer-magic[{extra}]'" in err.value.hint
 
 
@@ -146,18 +145,20 @@ async def test_package_of_the_hub_is_named_where_it_is_missing(
 
 
 @BOTH
-async def test_interrupted_fetch_goes_on_where_it_stopped(hub_name: str, hub: Process, environ: dict[str, str]) -> None:
+async def test_interrupted_fetch_goes_on_where_it_stopped(
+    hub_name: str, hub: Process, hub_environ: dict[str, str]
+) -> None:
     model = f"{hub_name}:byzer/big-GGUF"
     hub.post("/faults", {"pause": 0.05})
-    await events_of(model, environ, enough=1_000_000)
-    kept = parts_of(environ)
+    await events_of(model, hub_environ, enough=1_000_000)
+    kept = parts_of(hub_environ)
     assert 1_000_000 <= kept < BIG
-    assert cache.find(parse(model), environ) is None
+    assert cache.find(parse(model), hub_environ) is None
     await asyncio.sleep(0.3)
-    assert parts_of(environ) == kept, "it is stopped"
+    assert parts_of(hub_environ) == kept, "it is stopped"
     hub.post("/faults", {})
     with large_files_of(hub) as ranges:
-        last = await fetched(model, environ)
+        last = await fetched(model, hub_environ)
     assert ranges == [Sent(kept, BIG)]
     assert last.fetched == BIG - kept
     assert last.size == BIG
@@ -165,53 +166,55 @@ async def test_interrupted_fetch_goes_on_where_it_stopped(hub_name: str, hub: Pr
 
 
 @BOTH
-async def test_connection_that_breaks_is_made_again(hub_name: str, hub: Process, environ: dict[str, str]) -> None:
+async def test_connection_that_breaks_is_made_again(hub_name: str, hub: Process, hub_environ: dict[str, str]) -> None:
     hub.post("/faults", {"cut": 1_500_000, "times": 1})
     with large_files_of(hub) as ranges:
-        assert (await fetched(f"{hub_name}:byzer/big-GGUF", environ)).size == BIG
+        assert (await fetched(f"{hub_name}:byzer/big-GGUF", hub_environ)).size == BIG
     assert len(ranges) == 2
     assert ranges[1].start > 0
 
 
 async def test_hub_that_stalls_is_given_up_and_what_came_is_kept(
-    hub: Process, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    hub: Process, hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "STALL_SECONDS", 4.0)
     hub.post("/faults", {"stall": 2_000_000})
-    text = await failure("hf:byzer/big-GGUF", environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "60"})
+    text = await failure("hf:byzer/big-GGUF", hub_environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "60"})
     assert "has sent nothing for 4 s" in text
     assert "Run the command again: it goes on where it stopped." in text
-    assert parts_of(environ) >= 1_000_000
+    assert parts_of(hub_environ) >= 1_000_000
 
 
 async def test_update_that_is_interrupted_leaves_the_version_before(
-    hub: Process, environ: dict[str, str], repositories: Path
+    hub: Process, hub_environ: dict[str, str], repositories: Path
 ) -> None:
     model = "hf:byzer/changing"
-    before = await fetched(model, environ)
+    before = await fetched(model, hub_environ)
     (repositories / "byzer/changing/more.json").write_text("{}")
     other = repositories / "byzer/changing/other-Q8_0.gguf"
     shutil.copy(repositories / "byzer/big-GGUF/big-Q4_0.gguf", other)
     hub.post("/faults", {"pause": 0.05})
-    await events_of(f"{model}:Q8_0", environ, enough=1_000_000)
-    assert cache.local(model, environ) == Path(before.path)
+    await events_of(f"{model}:Q8_0", hub_environ, enough=1_000_000)
+    assert cache.local(model, hub_environ) == Path(before.path)
     hub.post("/faults", {})
-    after = await fetched(f"{model}:Q8_0", environ)
-    assert cache.local(f"{model}:Q8_0", environ) == Path(after.path)
+    after = await fetched(f"{model}:Q8_0", hub_environ)
+    assert cache.local(f"{model}:Q8_0", hub_environ) == Path(after.path)
     assert Path(after.path).parent != Path(before.path).parent
 
 
-async def test_two_fetches_of_one_model_share_it(hub: Process, environ: dict[str, str]) -> None:
+async def test_two_fetches_of_one_model_share_it(hub: Process, hub_environ: dict[str, str]) -> None:
     hub.post("/faults", {"pause": 0.02})
     with large_files_of(hub) as ranges:
-        one, other = await asyncio.gather(*[fetched("hf:byzer/big-GGUF", environ) for _ in range(2)])
+        one, other = await asyncio.gather(*[fetched("hf:byzer/big-GGUF", hub_environ) for _ in range(2)])
     assert one.path == other.path
     assert ranges == [Sent(0, BIG)]
 
 
-async def test_process_that_fetches_ends_with_the_one_that_started_it(hub: Process, environ: dict[str, str]) -> None:
+async def test_process_that_fetches_ends_with_the_one_that_started_it(
+    hub: Process, hub_environ: dict[str, str]
+) -> None:
     hub.post("/faults", {"pause": 0.2})
-    code = f"""
+    code = """
 import asyncio, os
 from byzer_magic.local_models.hubs import fetch
 async def main():
@@ -219,16 +222,16 @@ async def main():
         print(event.fraction, flush=True)
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], env=hub_environ, stdout=subprocess.PIPE) as parent:
         assert parent.stdout
         while not parent.stdout.readline().startswith(b"0.3"):
             pass
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 5
-    now, before = parts_of(environ), -1
+    now, before = parts_of(hub_environ), -1
     while now != before and time.monotonic() < deadline:
         await asyncio.sleep(0.5)
-        now, before = parts_of(environ), now
+        now, before = parts_of(hub_environ), now
     assert now == before < BIG
 
 
@@ -246,16 +249,16 @@ asyncio.run(main())
         ("hf:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave @v9 out")),
         ("hf:byzer/big-GGUF:big-Q4_1.gguf", {}, ("no file big-Q4_1.gguf", "Did you mean hf:byzer/big-GGUF:big-Q4_0")),
         ("hf:byzer/tiny-qwen2", {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE")),
-        ("hf:byzer/tiny-qwen2", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ("cannot be reached", "HF_ENDPOINT to a mirror")),
+        ("hf:byzer/tiny-qwen2", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ("cannot be reached", "HF_ENDPOINT to a")),
         ("ms:byzer/gated", {}, ("is gated", "https://modelscope.cn/models/byzer/gated", "MODELSCOPE_API_TOKEN")),
         ("ms:byzer/private", {}, ("has no repository byzer/private", "set MODELSCOPE_API_TOKEN")),
         ("ms:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave @v9 out")),
     ],
 )  # fmt: skip
 async def test_refusal_says_why_and_what_to_do(
-    model: str, more: dict[str, str], expected: tuple[str, ...], environ: dict[str, str]
+    model: str, more: dict[str, str], expected: tuple[str, ...], hub_environ: dict[str, str]
 ) -> None:
-    text = await failure(model, environ | more)
+    text = await failure(model, hub_environ | more)
     for part in expected:
         assert part in text
 
@@ -270,21 +273,21 @@ async def test_refusal_says_why_and_what_to_do(
 )
 @BOTH
 async def test_hub_that_fails_is_named_with_the_next_step(
-    hub_name: str, faults: dict[str, Any], expected: str, hub: Process, environ: dict[str, str]
+    hub_name: str, faults: dict[str, Any], expected: str, hub: Process, hub_environ: dict[str, str]
 ) -> None:
     hub.post("/faults", faults)
-    text = await failure(f"{hub_name}:byzer/big-GGUF", environ)
+    text = await failure(f"{hub_name}:byzer/big-GGUF", hub_environ)
     assert expected in text
-    assert cache.find(parse(f"{hub_name}:byzer/big-GGUF"), environ) is None
-    assert parts_of(environ) == 0, "what is wrong is not gone on with"
+    assert cache.find(parse(f"{hub_name}:byzer/big-GGUF"), hub_environ) is None
+    assert parts_of(hub_environ) == 0, "what is wrong is not gone on with"
 
 
 async def test_disk_without_room_is_told_before_anything_is_fetched(
-    hub: Process, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    hub: Process, hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 0, 2_000_000))
     with large_files_of(hub) as ranges:
-        text = await failure("hf:byzer/big-GGUF", environ)
+        text = await failure("hf:byzer/big-GGUF", hub_environ)
     assert "needs 3 MB more" in text
     assert "only 2 MB is free" in text
     assert "set HF_HOME" in text
@@ -293,26 +296,26 @@ async def test_disk_without_room_is_told_before_anything_is_fetched(
 
 @BOTH
 async def test_disk_that_fills_up_is_told_and_what_came_is_kept(
-    hub_name: str, hub: Process, environ: dict[str, str]
+    hub_name: str, hub: Process, hub_environ: dict[str, str]
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))  # as a quota does; processes inherit it
     try:
-        text = await failure(f"{hub_name}:byzer/big-GGUF", environ)
+        text = await failure(f"{hub_name}:byzer/big-GGUF", hub_environ)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "is full, or a limit is reached" in text
     assert {"hf": "HF_HOME", "ms": "MODELSCOPE_CACHE"}[hub_name] in text
-    assert (await fetched(f"{hub_name}:byzer/big-GGUF", environ)).fetched < BIG
+    assert (await fetched(f"{hub_name}:byzer/big-GGUF", hub_environ)).fetched < BIG
 
 
-async def test_folder_that_cannot_be_written_is_named(hub: Process, environ: dict[str, str]) -> None:
-    Path(environ["HF_HOME"]).write_text("a file")
-    assert os.path.basename(environ["HF_HOME"]) in await failure("hf:byzer/big-GGUF", environ)
+async def test_folder_that_cannot_be_written_is_named(hub: Process, hub_environ: dict[str, str]) -> None:
+    Path(hub_environ["HF_HOME"]).write_text("a file")
+    assert Path(hub_environ["HF_HOME"]).name in await failure("hf:byzer/big-GGUF", hub_environ)
 
 
 async def test_process_that_ends_without_a_word_is_an_error(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch.sys, "executable", shutil.which("false"))
-    assert "has ended" in await failure("hf:byzer/big-GGUF", environ)
+    assert "has ended" in await failure("hf:byzer/big-GGUF", hub_environ)
