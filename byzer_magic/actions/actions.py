@@ -96,7 +96,7 @@ def deploy(context: Context, item: specs.DeploySpec) -> None:
         hubs.preview(context, err.details["model"], item)
         context.output.say(
             gettext(
-                "{alias}: nothing was fetched or deployed (--dry_run); the rest is checked once the model is here.",
+                "{alias}: nothing was downloaded or deployed (--dry_run); the other checks need the model's files.",
                 alias=item.model,
             )
         )

@@ -19,7 +19,7 @@ def pull(context: Context, item: specs.PullSpec) -> None:
     )
     if item.dry_run:
         preview(context, item.name, spec)
-        context.output.say(_("Nothing was fetched (--dry_run)."))
+        context.output.say(_("Nothing was downloaded (--dry_run)."))
         return
     context.output.events(item.name, context.manager.iterate(fetching.fetch(item.name, spec)))
 
@@ -29,8 +29,8 @@ def preview(context: Context, model: str, spec: specs.DeploySpec) -> None:
     found = context.manager.run(fetching.preview(model, spec))
     amounts = {"size": readable(found.size), "missing": readable(found.missing), "free": readable(found.free)}
     text = ngettext(
-        "{model}: {count} file, {size}; {missing} to fetch into {folder}, where {free} is free.",
-        "{model}: {count} files, {size}; {missing} to fetch into {folder}, where {free} is free.",
+        "{model}: {count} file, {size}; {missing} to download into {folder}, where {free} is free.",
+        "{model}: {count} files, {size}; {missing} to download into {folder}, where {free} is free.",
         count=found.files, model=model, folder=found.folder, **amounts,
     )  # fmt: skip
     context.output.say(text)

@@ -96,7 +96,7 @@ def _with_unfinished(found: list[Found]) -> list[Found]:
         if not (size := cache.unfinished(reference)):
             continue
         top = cache.repository(reference)
-        error = _("fetched in part ({size}); pull goes on with it", size=readable(size))
+        error = _("partly downloaded ({size}); pull resumes it", size=readable(size))
         broken = [item for item in found if item.error and item.path.is_relative_to(top)]
         found = [item for item in found if item not in broken]
         found += [Found(path=broken[0].path if broken else top, error=error)]

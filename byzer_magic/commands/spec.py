@@ -527,20 +527,20 @@ class ModelsSpec(Spec):
 class ModelsRmSpec(Spec):
     """A model of a hub to remove."""
 
-    summary = _("Remove a model that was fetched from a hub, and free its space on the disk.")
+    summary = _("Remove a model that was downloaded from a hub, and free its disk space.")
     examples = ("models rm hf:Qwen/Qwen3-0.6B", "models rm hf:Qwen/Qwen3-8B-GGUF:Q4_K_M")
 
     name: str = option(
         help=_("the model, as `pull` has it, or OWNER/REPO as `models` shows it"), positional=True, complete="model"
     )
-    force: bool = option(default=False, help=_("remove it although a deployment uses it"), kind="bool")
+    force: bool = option(default=False, help=_("remove it even if a deployment uses it"), kind="bool")
 
 
 @command("pull", run="byzer_magic.actions.hubs:pull")
 class PullSpec(Spec):
     """A model of a hub to fetch."""
 
-    summary = _("Fetch a model from a hub (Hugging Face, ModelScope) into its cache on this machine.")
+    summary = _("Download a model from a hub (Hugging Face, ModelScope) into its cache on this machine.")
     examples = (
         "pull hf:Qwen/Qwen3-0.6B",
         "pull hf:Qwen/Qwen3-8B-GGUF:Q4_K_M",
@@ -553,13 +553,15 @@ class PullSpec(Spec):
         complete="model",
     )
     infer_backend: str | None = option(
-        None, help=_("engine that it is for, which decides between formats"), choices=EngineChoices(),
+        None, help=_("engine that will run it; decides between file formats"), choices=EngineChoices(),
         renamed=former.ENGINES,
     )  # fmt: skip
     gpus_per_worker: float = option(
-        0.0, help=_("GPUs of a worker, whose memory decides between quantizations"), kind="float", minimum=0
+        0.0, help=_("GPUs of a worker; their memory decides between quantizations"), kind="float", minimum=0
     )
-    dry_run: bool = option(default=False, help=_("say what would be fetched, and where to"), kind="bool")
+    dry_run: bool = option(
+        default=False, help=_("show what would be downloaded and where to; download nothing"), kind="bool"
+    )
 
 
 @command("doctor", run="byzer_magic.actions.inspect:diagnose")

@@ -150,9 +150,9 @@ def stage(event: Event) -> str:
 def _fetched(event: Fetched) -> str:
     if event.fetched:
         values = {"size": readable(event.fetched), "took": f"{event.seconds:.0f}", "path": event.path}
-        text = _("fetched {size} in {took} s: {path}", **values)
+        text = _("downloaded {size} in {took} s: {path}", **values)
     else:
-        text = _("complete, {size}: {path}", size=readable(event.size), path=event.path)
+        text = _("up to date, {size}: {path}", size=readable(event.size), path=event.path)
     return _("{text}; {check}", text=text, check=event.why) if event.why else text
 
 

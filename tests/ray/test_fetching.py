@@ -24,8 +24,8 @@ def test_model_in_a_hub_is_deployed_answers_and_is_kept_as_typed(
     done = shell("deploy", "--model_path", TINY, "--model", "tiny", *params)
     assert done.returncode == 0, done.stderr
     told = done.stderr.splitlines()
-    fetched = next(number for number, line in enumerate(told) if line.startswith("tiny: fetched 286 kB in "))
-    assert "tiny: fetching 1 file from Hugging Face" in "".join(told[:fetched])
+    fetched = next(number for number, line in enumerate(told) if line.startswith("tiny: downloaded 286 kB in "))
+    assert "tiny: downloading 1 file from Hugging Face" in "".join(told[:fetched])
     assert "tiny: ready in " in told[-1]
     answer = shell("query", "--model", "tiny", "--query", "hello")
     assert answer.returncode == 0, answer.stderr

@@ -38,10 +38,10 @@ def local(text: str, environ: Mapping[str, str] = os.environ, wish: Wish | None 
     if found := find(reference, environ, wish):
         return found
     hub = HUBS[reference.hub]
-    fetch = _("Fetch it: %byzer pull {reference}", reference=text)
+    fetch = _("Download it: %byzer pull {reference}", reference=text)
     if hub.is_offline(environ):
-        fetch = join(_("{variable} is set, so {hub} is not asked.", variable=hub.offline, hub=hub.title), fetch)
-    raise NotFetched(_("{reference} is not on this machine, or not all of it.", reference=text), fetch, model=text)
+        fetch = join(_("{variable} is set, so {hub} is not contacted.", variable=hub.offline, hub=hub.title), fetch)
+    raise NotFetched(_("{reference} is not on this machine, or not completely.", reference=text), fetch, model=text)
 
 
 def find(reference: Reference, environ: Mapping[str, str] = os.environ, wish: Wish | None = None) -> Path | None:

@@ -216,7 +216,7 @@ def _quantized(reference: Reference, files: dict[str, File], versions: list[Vers
         raise FetchError(
             _("None of the {count} quantizations of {reference} fits: {why}.", count=len(versions), reference=reference,
               why=why),
-            _("To fetch one all the same, name it, e.g. {example}; there are: {others}.",
+            _("To download one anyway, name it, e.g. {example}; available: {others}.",
               example=reference.of(versions[0].name), others=others),
         )  # fmt: skip
     text = _(
@@ -251,7 +251,7 @@ def _named(reference: Reference, files: dict[str, File]) -> Choice:
     path = same[0]
     if PurePosixPath(path).suffix in (".safetensors", ".bin"):
         raise FetchError(
-            _("{part} is one file of a model, and useless alone.", part=part),
+            _("{part} is only one file of a model.", part=part),
             _("Name the repository: {repository}", repository=reference.of("")),
         )
     if version := next((version for version in versions if path in version.files), None):

@@ -81,7 +81,7 @@ class Failures:
             has_token: whether the request had a token.
         """
         message = _(
-            "{hub} has no repository {repo}, or none that you may see.", hub=self.where, repo=self.reference.repo
+            "{hub} has no repository {repo}, or you have no access to it.", hub=self.where, repo=self.reference.repo
         )
         if near:
             return FetchError(message, _("Did you mean {name}?", name=f"{self.reference.hub}:{near}"))
@@ -95,27 +95,28 @@ class Failures:
     def gated(self, *, has_token: bool) -> FetchError:
         """Return the error for a repository whose conditions have to be accepted first."""
         page = f"{self.hub.url}/{'models/' if self.reference.hub == 'ms' else ''}{self.reference.repo}"
-        accept = _("Accept its conditions at {page}", page=page)
-        token = _("and set {variable} to a token of that account.", variable=self.hub.token)
-        again = _("with the account of the token in {variable}.", variable=self.hub.token)
+        with_token = _("Accept them at {page} with the account of the token in {variable}.", page=page,
+                       variable=self.hub.token)  # fmt: skip
+        without = _("Accept them at {page}, and set {variable} to a token of that account.", page=page,
+                    variable=self.hub.token)  # fmt: skip
         return FetchError(
-            _("{repo} is gated: {hub} gives it only to accounts that have accepted its conditions.",
+            _("{repo} is gated: only accounts that have accepted its conditions can download it.",
               repo=self.reference.repo, hub=self.hub.title),
-            join(accept, again if has_token else token),
+            with_token if has_token else without,
         )  # fmt: skip
 
     def no_revision(self) -> FetchError:
         """Return the error for a branch, tag or commit that is not there."""
         return FetchError(
             _("{repo} has no revision {revision}.", repo=self.reference.repo, revision=self.reference.revision),
-            _("Leave @{revision} out to take the main branch.", revision=self.reference.revision),
+            _("Leave out @{revision} to use the main branch.", revision=self.reference.revision),
         )
 
     def refused(self) -> FetchError:
         """Return the error for a token that is not accepted."""
         return FetchError(
-            _("{hub} refuses the token.", hub=self.where),
-            _("Check {variable}, or make a new token.", variable=self.hub.token),
+            _("{hub} rejects the token.", hub=self.where),
+            _("Check {variable}, or create a new token.", variable=self.hub.token),
         )
 
     def offline(self) -> FetchError:
@@ -123,55 +124,53 @@ class Failures:
         return FetchError(
             _("{reference} is not on this machine, and {variable} is set.", reference=self.reference,
               variable=self.hub.offline),
-            _("Unset {variable} to fetch it.", variable=self.hub.offline),
+            _("Unset {variable} to download it.", variable=self.hub.offline),
         )  # fmt: skip
 
     def unreachable(self, reason: str) -> FetchError:
         """Return the error for a hub that does not answer."""
         return FetchError(
             _("{hub} cannot be reached: {reason}.", hub=self.where, reason=reason),
-            _(
-                "Check the connection and the proxy, or set {variable} to a mirror; what was fetched so far is kept.",
-                variable=self.hub.endpoint,
-            ),
-        )
+            _("Check the connection and the proxy, or set {variable} to a mirror; the part downloaded so far is kept.",
+              variable=self.hub.endpoint),
+        )  # fmt: skip
 
     def busy(self, status: int) -> FetchError:
         """Return the error for a hub that answers, but with an error of its own."""
         return FetchError(
             _("{hub} answered with status {status}.", hub=self.where, status=status),
-            _("Try again later; what was fetched so far is kept."),
+            _("Try again later; the part downloaded so far is kept."),
         )
 
     def stalled(self, seconds: float) -> FetchError:
         """Return the error for a hub that sends no more."""
         return FetchError(
-            _("{hub} has sent nothing for {seconds:g} s.", hub=self.where, seconds=seconds),
-            _("Run the command again: it goes on where it stopped. A mirror may be faster ({variable}).",
+            _("{hub} has sent no data for {seconds:g} s.", hub=self.where, seconds=seconds),
+            _("Run the command again: it resumes where it stopped. A mirror may be faster ({variable}).",
               variable=self.hub.endpoint),
         )  # fmt: skip
 
     def broken_off(self, file: str, reason: str) -> FetchError:
         """Return the error for a connection that broke again and again."""
         return FetchError(
-            _("The connection to {hub} broke while {file} was fetched: {reason}.", hub=self.where, file=file,
+            _("The connection to {hub} broke while {file} was being downloaded: {reason}.", hub=self.where, file=file,
               reason=reason),
-            _("Run the command again: it goes on where it stopped."),
+            _("Run the command again: it resumes where it stopped."),
         )  # fmt: skip
 
     def wrong_size(self, file: str, reason: str = "") -> FetchError:
         """Return the error for a file of another size than the hub's list has."""
         return FetchError(
             join(_("{file} does not have the size that {hub} lists.", file=file, hub=self.where), reason),
-            _("Run the command again; where a mirror is set, try another ({variable}).", variable=self.hub.endpoint),
+            _("Run the command again; if a mirror is set, try another one ({variable}).", variable=self.hub.endpoint),
         )
 
     def wrong_checksum(self, file: str) -> FetchError:
         """Return the error for a file with another content than the hub's list has; it has been removed."""
         return FetchError(
-            _("{file} was damaged on its way: its checksum is not the one that {hub} lists.", file=file,
+            _("{file} is damaged: its checksum is not the one that {hub} lists.", file=file,
               hub=self.where),
-            _("It was removed; run the command again. Where a mirror is set, try another ({variable}).",
+            _("It was removed; run the command again. If a mirror is set, try another one ({variable}).",
               variable=self.hub.endpoint),
         )  # fmt: skip
 
@@ -180,9 +179,11 @@ class Failures:
         reason = err.strerror or str(err)
         if err.errno in FULL:
             return FetchError(
-                _("The disk of {folder} is full, or a limit is reached: {reason}.", folder=self.folder, reason=reason),
-                _("Free some space (%byzer models shows what is there, models rm removes it), or set {variable} to a"
-                  " folder on a larger disk; what was fetched so far is kept.", variable=self.hub.home),
+                _("The disk of {folder} is full, or a limit has been reached: {reason}.", folder=self.folder,
+                  reason=reason),
+                _("Free some space (%byzer models lists the models on this machine, models rm removes them), or set"
+                  " {variable} to a folder on a larger disk; the part downloaded so far is kept.",
+                  variable=self.hub.home),
             )  # fmt: skip
         return FetchError(
             _("{path} cannot be written: {reason}.", path=err.filename or self.folder, reason=reason),
@@ -193,7 +194,7 @@ class Failures:
         """Return the error for whatever else a package raises."""
         text = " ".join(str(err).split())[:500]
         return FetchError(
-            _("{reference} could not be fetched: {reason}.", reference=self.reference,
+            _("{reference} could not be downloaded: {reason}.", reference=self.reference,
               reason=f"{type(err).__name__}: {text}".rstrip(".: ")),
-            _("Run the command again; what was fetched so far is kept."),
+            _("Run the command again; the part downloaded so far is kept."),
         )  # fmt: skip

@@ -99,12 +99,12 @@ async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None
     started = time.monotonic()
     async with contextlib.aclosing(_Fetch(model, environ, wish or Wish())) as work:
         hub = HUBS[work.reference.hub]
-        yield Loading(_("asking {hub}", hub=hub.title), worker=None)
+        yield Loading(_("contacting {hub}", hub=hub.title), worker=None)
         planned = await work.planned()
         found = work.preview_of(planned)
         _check_disk(model, found, hub.home)
         stage = lazy_ngettext(
-            "fetching {count} file from {hub}", "fetching {count} files from {hub}", count=planned.files,
+            "downloading {count} file from {hub}", "downloading {count} files from {hub}", count=planned.files,
             hub=hub.title,
         )  # fmt: skip
         rate = _Rate(planned.have)
@@ -119,7 +119,7 @@ async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None
                 )  # fmt: skip
             elif isinstance(item, Got):
                 fraction = item.done / planned.size if planned.size else None
-                doing = _("comparing checksums") if item.checking and item.done >= planned.size else stage
+                doing = _("verifying checksums") if item.checking and item.done >= planned.size else stage
                 yield Loading(doing, worker=None, fraction=fraction, detail=rate.text(item.done, planned.size))
 
 
@@ -127,10 +127,10 @@ def _check_disk(model: str, found: Preview, home: str) -> None:
     if found.missing and found.missing + SPARE_BYTES > found.free:
         amounts = {"needed": readable(found.missing), "free": readable(found.free)}
         raise FetchError(
-            _("{model} needs {needed} more on the disk of {folder}, but only {free} is free.", model=model,
+            _("{model} needs {needed} of disk space in {folder}, but only {free} is free.", model=model,
               folder=found.folder, **amounts),
-            _("Free some space (%byzer models shows what is there, models rm removes it), or set {variable} to a folder"
-              " on a larger disk.", variable=home),
+            _("Free some space (%byzer models lists the models on this machine, models rm removes them), or set"
+              " {variable} to a folder on a larger disk.", variable=home),
         )  # fmt: skip
 
 
@@ -246,6 +246,6 @@ class _Fetch:
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         reason = redact(lines[-1][-LOG_CHARACTERS:] if lines else "")
         return FetchError(
-            _("The process that fetches {model} has ended: {reason}.", model=self.reference, reason=reason or "?"),
-            _("Run the command again; what was fetched so far is kept."),
+            _("The process that downloads {model} has ended: {reason}.", model=self.reference, reason=reason or "?"),
+            _("Run the command again; the part downloaded so far is kept."),
         )

@@ -70,8 +70,8 @@ def fitting(versions: Sequence[Version], free: int) -> tuple[Version | None, Tex
     quantized = [one for one in versions if quantization(one.files[0]) not in UNQUANTIZED] or list(versions)
     by_size = sorted(quantized, key=lambda one: (one.size, one.files))
     for share, why in (
-        (SHARE, _("it is the largest that leaves half of the {free} of free memory", free=readable(free))),
-        (1.0, _("it is the largest that fits in the {free} of free memory", free=readable(free))),
+        (SHARE, _("it is the largest one that leaves half of the {free} of free memory unused", free=readable(free))),
+        (1.0, _("it is the largest one that fits in the {free} of free memory", free=readable(free))),
     ):
         if found := [one for one in by_size if one.needs <= free * share]:
             return found[-1], why

@@ -95,7 +95,7 @@ def parse(text: str) -> Reference:
     found = _FORM.fullmatch(text[prefix.end() :]) if prefix else None
     if prefix is None or found is None or (prefix[1].lower() == "ms" and "/" not in found["repo"]):
         raise BadParameter(
-            _("{text} is not written like a model in a hub.", text=text),
+            _("{text} is not a valid name of a model in a hub.", text=text),
             _("Write hf:OWNER/REPO (Hugging Face) or ms:OWNER/REPO (ModelScope), and :FILE after it for one file."),
         )
     return Reference(hub=prefix[1].lower(), **{name: value or "" for name, value in found.groupdict().items()})

@@ -27,8 +27,8 @@ def named(text: str, environ: Mapping[str, str]) -> Reference:
         if any(folder.is_dir() for folder in _folders(reference, environ)):
             return reference
     raise NotFetched(
-        _("Nothing of {name} is in the caches of the hubs.", name=text),
-        _("%byzer models lists what is there; other files are yours to remove."),
+        _("{name} is not in the caches of the hubs.", name=text),
+        _("%byzer models lists the models on this machine; remove files outside these caches yourself."),
         model=text,
     )
 
@@ -81,7 +81,7 @@ def _remove_part(reference: Reference, environ: Mapping[str, str]) -> int:
             found |= {folder / file.path for file in chosen.files}
     if not found:
         raise NotFetched(
-            _("{model} is not on this machine.", model=reference), _("%byzer models lists what is there."),
+            _("{model} is not on this machine.", model=reference), _("%byzer models lists the models on this machine."),
             model=str(reference),
         )  # fmt: skip
     sizes = {path.resolve(): path.stat().st_size for path in found}

@@ -61,16 +61,16 @@ def test_pull_shows_its_progress_and_where_the_model_is(
 ) -> None:
     run("pull hf:byzer/tiny-qwen2")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "hf:byzer/tiny-qwen2: asking Hugging Face"
-    assert lines[1].startswith("hf:byzer/tiny-qwen2: fetching 6 files from Hugging Face (")
-    assert lines[-1].startswith("hf:byzer/tiny-qwen2: fetched 966 kB in ")
+    assert lines[0] == "hf:byzer/tiny-qwen2: contacting Hugging Face"
+    assert lines[1].startswith("hf:byzer/tiny-qwen2: downloading 6 files from Hugging Face (")
+    assert lines[-1].startswith("hf:byzer/tiny-qwen2: downloaded 966 kB in ")
     assert lines[-1].endswith("/snapshots/" + lines[-1][-40:])
     run("pull hf:byzer/tiny-qwen2")
-    assert "complete, 966 kB: " in capsys.readouterr().err.splitlines()[-1]
+    assert "up to date, 966 kB: " in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_pull_of_a_name_that_is_none_starts_nothing(hub_environ: dict[str, str]) -> None:
-    with pytest.raises(Exception, match="is not written like a model in a hub"):
+    with pytest.raises(Exception, match="is not a valid name of a model in a hub"):
         run("pull Qwen3-0.6B")
 
 
@@ -81,7 +81,7 @@ def test_dry_run_says_size_and_place_and_fetches_nothing(
     before = received(hub)
     run(line)
     said = capsys.readouterr().err
-    assert f"{TINY}: 1 file, 286 kB; 286 kB to fetch into {hub_environ['HF_HOME']}/hub, where " in said
+    assert f"{TINY}: 1 file, 286 kB; 286 kB to download into {hub_environ['HF_HOME']}/hub, where " in said
     assert "(--dry_run)" in said
     assert not [entry for entry in noted_after(hub, before) if "range" in entry]
 
@@ -95,7 +95,7 @@ def test_deploy_fetches_the_model_first_and_keeps_it_as_typed(
     assert plan.spec.model_path == plan.model_path == TINY
     assert Path(plan.setup.model_path).name == "tiny-Q8_0.gguf"
     assert plan.located.model_path == plan.setup.model_path
-    assert "tiny: fetching 1 file from Hugging Face" in capsys.readouterr().err
+    assert "tiny: downloading 1 file from Hugging Face" in capsys.readouterr().err
     before = received(hub)
     run(DEPLOY, manager)
     assert received(hub) == before, "what is complete is used without asking the hub"
@@ -136,7 +136,9 @@ def test_quantization_is_chosen_by_the_free_memory_and_said(
     monkeypatch.setattr(hardware, "detect", lambda: hardware.Hardware(cpus=1, memory_free=500_000))
     run("pull hf:byzer/several-GGUF")
     said = capsys.readouterr().err
-    assert "m-Q4_0.gguf; Q4_0 (200 kB) of 3 quantizations, because it is the largest that leaves half of the" in said
+    assert (
+        "m-Q4_0.gguf; Q4_0 (200 kB) of 3 quantizations, because it is the largest one that leaves half of the" in said
+    )
     assert "to take another, name it, e.g. hf:byzer/several-GGUF:Q2_K" in said
 
 
@@ -184,7 +186,7 @@ def test_models_lists_what_was_fetched_and_rm_removes_it(
     assert rows.keys() == {f"{TINY}:tiny-Q8_0.gguf", "ms:byzer/tiny-qwen2", "hf:byzer/big-GGUF"}
     assert rows["ms:byzer/tiny-qwen2"]["name"] == "byzer/tiny-qwen2"
     assert rows["ms:byzer/tiny-qwen2"]["size"] > 800_000
-    assert "fetched in part (123 kB)" in rows["hf:byzer/big-GGUF"]["error"]
+    assert "partly downloaded (123 kB)" in rows["hf:byzer/big-GGUF"]["error"]
     run("models")
     assert "hf:byzer/tiny-GGUF:tiny-Q8_0.gguf" in capsys.readouterr().out
     for name in (f"{TINY}:Q8_0", "byzer/tiny-qwen2", "hf:byzer/big-GGUF"):
@@ -192,7 +194,7 @@ def test_models_lists_what_was_fetched_and_rm_removes_it(
     assert "removed, 286 kB freed." in capsys.readouterr().err
     run("models --json")
     assert json.loads(capsys.readouterr().out) == []
-    with pytest.raises(NotFetched, match="Nothing of byzer/tiny-qwen2"):
+    with pytest.raises(NotFetched, match="byzer/tiny-qwen2 is not in the caches"):
         run("models rm byzer/tiny-qwen2")
 
 
@@ -234,4 +236,4 @@ def test_fetched_event_is_shown_as_the_end() -> None:
     deploy = progress.Deploy("m")
     deploy.take(Fetched("/x", 10**9, 10**9, 61.0))
     assert deploy.state == "ready"
-    assert deploy.stage == "fetched 1.0 GB in 61 s: /x"
+    assert deploy.stage == "downloaded 1.0 GB in 61 s: /x"

@@ -185,7 +185,7 @@ def test_removal_frees_a_repository_with_all_it_has(kept: Cache) -> None:
     assert not top.exists()
     assert not lock.parent.exists()
     assert other.exists()
-    with pytest.raises(NotFetched, match="Nothing of a/b"):
+    with pytest.raises(NotFetched, match="a/b is not in the caches"):
         removal.named("a/b", kept.environ)
 
 

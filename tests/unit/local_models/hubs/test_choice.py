@@ -141,7 +141,7 @@ def test_folder_and_gguf_follow_the_engine() -> None:
         (QWEN, "hf:a/b:tokenizer.jsn", "has no file tokenizer.jsn", "Did you mean hf:a/b:tokenizer.json?"),
         ("x-Q4_0.gguf x-Q8_0.gguf", "hf:a/b:Q4_O", "has no file Q4_O", "Did you mean hf:a/b:Q4_0?"),
         ("x-Q4_0.gguf", "hf:a/b:zzz", "has no file zzz", "It has: Q4_0"),
-        (QWEN, "hf:a/b:model-00001-of-00002.safetensors", "useless alone", "hf:a/b"),
+        (QWEN, "hf:a/b:model-00001-of-00002.safetensors", "is only one file of a model", "hf:a/b"),
         ("a/x.gguf b/x.gguf", "hf:a/b:x.gguf", "several files named x.gguf", "a/x.gguf, b/x.gguf"),
         ("x-Q4_0.gguf y-Q4_0.gguf", "hf:a/b:Q4_0", "is in several files", "x-Q4_0.gguf, y-Q4_0.gguf"),
         ("README.md a.png", "hf:a/b", "no weights that an engine loads. It has: README.md, a.png", ".safetensors"),

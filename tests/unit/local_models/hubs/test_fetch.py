@@ -180,8 +180,8 @@ async def test_hub_that_stalls_is_given_up_and_what_came_is_kept(
     monkeypatch.setattr(fetch, "STALL_SECONDS", 4.0)
     hub.post("/faults", {"stall": 2_000_000})
     text = await failure("hf:byzer/big-GGUF", hub_environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "60"})
-    assert "has sent nothing for 4 s" in text
-    assert "Run the command again: it goes on where it stopped." in text
+    assert "has sent no data for 4 s" in text
+    assert "Run the command again: it resumes where it stopped." in text
     assert parts_of(hub_environ) >= 1_000_000
 
 
@@ -241,18 +241,18 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("model", "more", "expected"),
     [
-        ("hf:byzer/gated", {}, ("is gated", "Accept its conditions at https://huggingface.co/byzer/gated", "HF_TOKEN")),
+        ("hf:byzer/gated", {}, ("is gated", "Accept them at https://huggingface.co/byzer/gated, and set HF_TOKEN")),
         ("hf:byzer/gated", {"HF_TOKEN": "hf_other"}, ("is gated", "with the account of the token")),
         ("hf:byzer/private", {}, ("has no repository byzer/private", "If it is private, set HF_TOKEN")),
         ("hf:byzer/private", {"HF_TOKEN": "hf_other"}, ("no repository", "the token's account needs access")),
         ("hf:someone/tiny-qwen2", {}, ("no repository someone/tiny-qwen2", "Did you mean hf:byzer/tiny-qwen2?")),
-        ("hf:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave @v9 out")),
+        ("hf:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave out @v9")),
         ("hf:byzer/big-GGUF:big-Q4_1.gguf", {}, ("no file big-Q4_1.gguf", "Did you mean hf:byzer/big-GGUF:big-Q4_0")),
         ("hf:byzer/tiny-qwen2", {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE")),
         ("hf:byzer/tiny-qwen2", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ("cannot be reached", "HF_ENDPOINT to a")),
         ("ms:byzer/gated", {}, ("is gated", "https://modelscope.cn/models/byzer/gated", "MODELSCOPE_API_TOKEN")),
         ("ms:byzer/private", {}, ("has no repository byzer/private", "set MODELSCOPE_API_TOKEN")),
-        ("ms:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave @v9 out")),
+        ("ms:byzer/tiny-qwen2@v9", {}, ("has no revision v9", "Leave out @v9")),
     ],
 )  # fmt: skip
 async def test_refusal_says_why_and_what_to_do(
@@ -268,7 +268,7 @@ async def test_refusal_says_why_and_what_to_do(
     [
         ({"status": 500}, "answered with status 500"),
         ({"longer": 5}, "does not have the size"),
-        ({"damaged": True}, "was damaged on its way"),
+        ({"damaged": True}, "is damaged: its checksum"),
     ],
 )
 @BOTH
@@ -288,7 +288,7 @@ async def test_disk_without_room_is_told_before_anything_is_fetched(
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 0, 2_000_000))
     with large_files_of(hub) as ranges:
         text = await failure("hf:byzer/big-GGUF", hub_environ)
-    assert "needs 3 MB more" in text
+    assert "needs 3 MB of disk space" in text
     assert "only 2 MB is free" in text
     assert "set HF_HOME" in text
     assert not ranges
@@ -304,7 +304,7 @@ async def test_disk_that_fills_up_is_told_and_what_came_is_kept(
         text = await failure(f"{hub_name}:byzer/big-GGUF", hub_environ)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "is full, or a limit is reached" in text
+    assert "is full, or a limit has been reached" in text
     assert {"hf": "HF_HOME", "ms": "MODELSCOPE_CACHE"}[hub_name] in text
     assert (await fetched(f"{hub_name}:byzer/big-GGUF", hub_environ)).fetched < BIG
 

@@ -48,7 +48,7 @@ async def test_model_that_is_missing_is_fetched_with_progress(
     setup = await on_this_node(plan, lambda *told: seen.append((told[0], *told[1:])))  # type: ignore[arg-type]
     assert setup == plan.setup, "the same commit"
     assert Path(str(setup.model_path)).is_file()
-    assert seen[0][0] == "asking Hugging Face"
+    assert seen[0][0] == "contacting Hugging Face"
     assert seen[-1][1] == 1.0
 
 
