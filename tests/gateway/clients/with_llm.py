@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from given import CHATS, KEY, NO_MODEL, V1, WRONG_KEY, Place, weather
 from llm.cli import cli
+from llm.default_plugins import openai_models
 
 MODEL = (
     "- {{model_id: {id}, model_name: {name}, api_base: {url}, api_key_name: endpoint, supports_tools: true, {more}}}\n"
@@ -30,6 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "keys.json").write_text(json.dumps({"endpoint": KEY, "wrong": WRONG_KEY}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_USER_PATH", str(folder))
+        # For each command, `llm` builds the options of some hundred models anew: half a second.
+        patch.setattr(openai_models, "build_options_class", functools.cache(openai_models.build_options_class))
         yield folder
 
 
