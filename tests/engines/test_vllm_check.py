@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,12 +156,30 @@ def test_on_a_cpu_a_single_rank_computes_in_the_process_of_the_engine(monkeypatc
 
 @pytest.mark.parametrize(("gpus", "binding"), [(0, "nobind"), (0.5, "nobind"), (1, "nobind"), (2, "|")])
 def test_only_several_ranks_have_cores_of_their_own(gpus: float, binding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert binding in environment(monkeypatch, gpus)["VLLM_CPU_OMP_THREADS_BIND"]
+
+
+@pytest.mark.parametrize(("given", "compiles"), [({}, False), ({"backend.enforce_eager": "false"}, True)])
+def test_eager_engine_on_a_cpu_compiles_nothing(
+    given: dict[str, str], compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ("TORCHDYNAMO_DISABLE" not in environment(monkeypatch, 2, given)) == compiles
+
+
+@pytest.mark.usefixtures("built_for_gpus")
+def test_engine_on_a_gpu_compiles_what_vllm_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "TORCHDYNAMO_DISABLE" not in environment(monkeypatch, 2)
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, gpus: float, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment in which vLLM is imported."""
+    names = ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "VLLM_WORKER_MULTIPROC_METHOD", "OMP_NUM_THREADS")
     with monkeypatch.context() as patch:
-        for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "VLLM_WORKER_MULTIPROC_METHOD", "OMP_NUM_THREADS"):
+        for name in (*names, "VLLM_CPU_OMP_THREADS_BIND", "TORCHDYNAMO_DISABLE"):
             patch.setenv(name, "")
-        patch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
-        vllm_engine.set_environment(1, setup_of(VLLM, {}, model_path=str(tiny_qwen2()), gpus=gpus))
-        assert binding in os.environ.pop("VLLM_CPU_OMP_THREADS_BIND")
+            patch.delenv(name)
+        vllm_engine.set_environment(1, setup_of(VLLM, {**(given or {})}, model_path=str(tiny_qwen2()), gpus=gpus))
+        return dict(os.environ)
 
 
 @pytest.mark.usefixtures("built_for_gpus")

@@ -36,6 +36,8 @@ FULL_ANSWERS = 4
 """Answers of full length that the attention cache on a CPU has room for, unless `kv_cache_memory_bytes` is given."""
 UNBOUND = "nobind"
 """What VLLM_CPU_OMP_THREADS_BIND says where threads may run on any core."""
+EAGER = True
+"""Whether nothing is compiled when `enforce_eager` is not given, as the original has it: less memory, a quick start."""
 IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """The executor that computes in the engine's own process. For its short name, `uni`, vLLM takes another process on a
 CPU, which can be bound to cores: that one imports vLLM again, and the engine's process spins while it waits for it."""
@@ -97,7 +99,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "model": str(weights.path),
         "served_model_name": [setup.model],
-        "enforce_eager": True,  # as the original has it: less memory, a quicker start
+        "enforce_eager": EAGER,
         "max_num_seqs": max(1, setup.concurrency),
         "disable_log_stats": True,
         "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as users expect
@@ -156,13 +158,18 @@ def cache_bytes(config: dict[str, Any], tokens: int, element: int) -> int:
 
 
 def set_environment(threads: int, setup: Setup) -> None:
-    """Set what vLLM reads from the environment, before it is imported."""
+    """Set what vLLM and PyTorch read from the environment, before they are imported.
+
+    On a CPU, vLLM compiles a few functions of several ranks in eager mode, too: with g++, which takes each rank 10 s.
+    """
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
     ranks = max(1, int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus))
     if not on_gpu(setup):
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", UNBOUND if ranks == 1 else cores_of(ranks))
+        if str(setup.params.get(f"{PREFIX}enforce_eager", EAGER)).lower() in ("true", "1"):
+            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
