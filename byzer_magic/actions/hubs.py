@@ -8,6 +8,7 @@ from byzer_magic.commands import env_file, spec as specs
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, ngettext
 from byzer_magic.local_models.hubs import reference as references, removal
+from byzer_magic.local_models.hubs.fetch import Preview
 from byzer_magic.local_models.memory import readable
 
 
@@ -26,16 +27,19 @@ def pull(context: Context, item: specs.PullSpec) -> None:
 
 def preview(context: Context, model: str, spec: specs.DeploySpec) -> None:
     """Say what fetching a model would take."""
-    found = context.manager.run(fetching.preview(model, spec))
+    for line in preview_lines(model, context.manager.run(fetching.preview(model, spec))):
+        context.output.say(line)
+
+
+def preview_lines(model: str, found: Preview) -> list[str]:
+    """Return what fetching a model would take, and why these files, as lines."""
     amounts = {"size": readable(found.size), "missing": readable(found.missing), "free": readable(found.free)}
     text = ngettext(
         "{model}: {count} file, {size}; {missing} to download into {folder}, where {free} is free.",
         "{model}: {count} files, {size}; {missing} to download into {folder}, where {free} is free.",
         count=found.files, model=model, folder=found.folder, **amounts,
     )  # fmt: skip
-    context.output.say(text)
-    if found.why:
-        context.output.say(_("{name}: {text}", name=model, text=localized(found.why)))
+    return [text, *([_("{name}: {text}", name=model, text=localized(found.why))] if found.why else [])]
 
 
 def remove(context: Context, item: specs.ModelsRmSpec) -> None:

@@ -53,6 +53,7 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
     numbers = {
         "int": st.integers(min_value=int(opt.minimum or 0), max_value=10**9),
         "float": st.floats(min_value=opt.minimum, allow_nan=False, allow_infinity=False),
+        "duration": st.floats(min_value=opt.minimum, max_value=10**8),  # in seconds
         "bool": st.booleans(),
         "params": st.dictionaries(names, texts, max_size=4),
         "texts": st.lists(texts, max_size=3).map(tuple),

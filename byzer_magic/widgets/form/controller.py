@@ -18,9 +18,11 @@ from byzer_magic.backends.base import Info
 from byzer_magic.commands import env_file
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.commands.secrets import look_up
-from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.errors import ByzerError, MissingKey, NotFetched, UnknownKind
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.local_models import engine_choice, files, hardware
+from byzer_magic.local_models.hubs.reference import is_in_hub
 from byzer_magic.local_models.installed import file_formats
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import checks as form_checks, choices as form_choices, values as form_values
@@ -132,12 +134,18 @@ class Controller:
 
         Raises:
             ByzerError: the deployment is wrong in a way that no check of a field finds.
+            NotFetched: the model is in a hub and has to be downloaded first.
         """
         self._see(values, tuple(secrets))
         if not self._verdict(self._info_of(self.values)).ok:
             return None
         typed = {name.removeprefix(PARAM): text for name, text in secrets.items()}
-        return self._context.manager.plan(form_values.spec_of(self.values), self._context.variables(), typed)
+        return self._context.manager.plan(self.spec, self._context.variables(), typed)
+
+    @property
+    def spec(self) -> DeploySpec:
+        """Return what the fields say."""
+        return form_values.spec_of(self.values)
 
     # ---- what it knows
 
@@ -172,6 +180,8 @@ class Controller:
         shown = {name: text for name, text in values.items() if name not in rings}
         try:
             self._context.manager.plan(form_values.spec_of(shown), variables, typed)
+        except NotFetched:  # what else may be wrong is seen once it is here
+            return found
         except ByzerError as err:
             key = form_checks.attribute(err, values, [field.key for field in self._fields])
             if isinstance(err, MissingKey) and key not in values:
@@ -214,6 +224,8 @@ class Controller:
                 engines = registry.engines()
                 weights = files.inspect(path, file_formats(engines))
                 self._engines[path] = engine_choice.choose(weights, hardware.detect(), engines).name
+        if is_in_hub(path) and not self._engines[path]:  # it may be downloaded meanwhile
+            return self._engines.pop(path)
         return self._engines[path]
 
     def _described(self, info: Info | None, *, always: bool) -> Answer:
@@ -263,6 +275,14 @@ class Controller:
                         total=f"{total:g}",
                         **parts,
                     )
+        path = values.get("model_path")
+        if is_in_hub(path):
+            try:
+                files.existing(path)
+            except NotFetched:
+                notes["model_path"] = _("It is not on this machine yet: deploying downloads it first.")
+            except ByzerError:  # an error of the field
+                pass
         alias = values.get("model", "")
         with contextlib.suppress(ByzerError):  # Ray is not needed yet
             if alias and values.get("replace") != "true" and self._context.manager.runs(alias):

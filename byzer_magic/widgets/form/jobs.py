@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from byzer_magic.actions import hubs
 from byzer_magic.catalog import model_facts
-from byzer_magic.client import probe
+from byzer_magic.client import fetching, probe
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
-from byzer_magic.commands.spec import ChatViewSpec, UndeploySpec
+from byzer_magic.commands.spec import ChatViewSpec, DeploySpec, UndeploySpec
 from byzer_magic.commands.tokens import quote
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
@@ -58,6 +59,22 @@ class Jobs:
             async with aclosing(self._manager.deploy(plan)) as events:  # type: ignore[type-var]  # a generator
                 async for event in events:
                     self._report({**status, **self._event(alias, event)})
+
+    async def fetch(self, model: str, spec: DeploySpec) -> bool:
+        """Download a model from its hub, reporting the progress; return whether it is here."""
+        async with self._failures("", ()):
+            async with aclosing(fetching.fetch(model, spec)) as events:  # type: ignore[type-var]  # a generator
+                async for event in events:
+                    self._report({"alias": spec.model, **self._event(spec.model, event)})
+            return True
+        return False
+
+    async def preview(self, model: str, spec: DeploySpec) -> None:
+        """Report what downloading a model would take."""
+        self._report({"state": "running", "stage": _("contacting the hub")})
+        async with self._failures("", ()):
+            lines = hubs.preview_lines(model, await fetching.preview(model, spec))
+            self._report({"state": "done", "stage": lines[0], "notes": lines[1:]})
 
     async def _connect(self, address: str, status: Status) -> None:
         """Connect to Ray, or start it; a cancellation does not stop that, since others may need it."""

@@ -6,16 +6,17 @@ actions of the buttons. A secret is sent here with one button only, and is kept 
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import queue
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from byzer_magic.commands.spec import FormSpec
-from byzer_magic.errors import ByzerError
+from byzer_magic.errors import ByzerError, NotFetched
 from byzer_magic.i18n import gettext as _
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.widgets.context import Context
@@ -186,6 +187,9 @@ class Form:
         values, secrets = message.get("values", {}), message.get("secrets", {})
         try:
             plan = self._controller.plan(values, secrets)
+        except NotFetched as err:
+            self._begin(self._fetch_and(what, str(err.details["model"]), values, secrets))
+            return
         except ByzerError as err:
             self._jobs.failed(err, "", tuple(secrets.values()))
             return
@@ -193,6 +197,20 @@ class Form:
             self._reply(message, "refused", **self._controller.check(values, tuple(secrets)))
         else:
             self._begin(getattr(self._jobs, what)(plan))
+
+    async def _fetch_and(self, what: str, model: str, values: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+        """Download a model, then start; where that is only to be looked at, look what the download would take."""
+        spec = self._controller.spec
+        if what == "test" or spec.dry_run:
+            await self._jobs.preview(model, spec)
+        elif await self._jobs.fetch(model, spec):
+            try:
+                plan = await asyncio.to_thread(self._controller.plan, values, secrets)
+            except ByzerError as err:
+                self._jobs.failed(err, "", tuple(secrets.values()))
+                return
+            if plan is not None:
+                await getattr(self._jobs, what)(plan)
 
     def _do_undeploy(self, message: Message) -> None:
         if self.ended.is_set():

@@ -12,9 +12,10 @@ import pytest
 
 from byzer_magic.actions.output import Output
 from byzer_magic.client.manager import Manager
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, NotFetched
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form.controller import Controller
+from byzer_magic.widgets.form.jobs import Jobs
 from byzer_magic.widgets.form.values import PARAM, from_text, spec_of, values_of
 from tests.unit.commands.test_seed import COMMANDS
 
@@ -108,3 +109,38 @@ def test_controller_offers_variables_with_keys() -> None:
     keys = form.form()["keys"]
     assert keys[0] == "MY_TOKEN"
     assert "prompt" not in keys
+
+
+TINY = "hf:byzer/tiny-GGUF"
+
+
+async def test_model_in_a_hub_is_valid_and_downloaded_before_it_is_deployed(hub_environ: dict[str, str]) -> None:
+    form = desk({"model": "a", "model_path": TINY, "infer_backend": "llama_cpp"})
+    found = form.check(form.values, ())
+    assert not found["errors"]
+    assert found["notes"]["model_path"] == "It is not on this machine yet: deploying downloads it first."
+    with pytest.raises(NotFetched):
+        form.plan(form.values, {})
+    told: list[Mapping[str, Any]] = []
+    jobs = Jobs(Manager(), told.append)
+    await jobs.preview(TINY, form.spec)
+    assert told[-1]["state"] == "done"
+    assert "1 file, 286 kB; 286 kB to download into" in told[-1]["stage"]
+    assert await jobs.fetch(TINY, form.spec)
+    assert [status["state"] for status in told[2:]] == ["running"] * len(told[2:])
+    assert any(status.get("fraction") == 1 for status in told)
+    plan = form.plan(form.values, {})
+    assert plan
+    assert Path(str(plan.setup.model_path)).is_file()
+    assert "model_path" not in form.check(form.values, ())["notes"]
+
+
+async def test_model_in_a_hub_that_cannot_be_downloaded_is_an_error_of_the_form(hub_environ: dict[str, str]) -> None:
+    told: list[Mapping[str, Any]] = []
+    jobs = Jobs(Manager(), told.append)
+    assert not await jobs.fetch("hf:byzer/nothing", desk({"model": "a"}).spec)
+    assert told[-1]["state"] == "failed"
+    assert "has no repository byzer/nothing" in told[-1]["stage"]
+    assert "If it is private, set HF_TOKEN." in told[-1]["hint"]
+    wrong = desk({"model": "a", "model_path": "hf:a/b/c"})
+    assert "is not a valid name of a model in a hub" in wrong.check(wrong.values, ())["errors"]["model_path"]
