@@ -29,7 +29,7 @@ def test_view_has_workers_of_opened_deployments_only() -> None:
 def test_view_has_the_deployments_of_an_opened_route() -> None:
     arms = [ArmStat("a", 0.9, requests=9), ArmStat("b", 0.1, requests=3, errors=3, paused_seconds=8.0)]
     shown = seen(fleet(model("ab", arms=arms)), {"ab"})
-    assert list(shown.rows) == ["ab", "ab/~", "ab/>a", "ab/>b", "ab/0"]
+    assert list(shown.rows) == ["ab", "ab/~", "ab/>a", "ab/>b", "ab/0", "ab/1"]
     assert "left out: tried again in 8 s" in str(shown.rows["ab/>b"]["model"])
     row = table.row("ab/>a", shown.rows["ab/>a"], live=True)
     assert "90%" in row
