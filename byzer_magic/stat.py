@@ -92,6 +92,17 @@ class KeyStat(msgspec.Struct, frozen=True, kw_only=True):
         return _("key {place}: up", **values)
 
 
+class OutcomeStat(msgspec.Struct, frozen=True):
+    """How the requests of a deployment ended: those that are neither run nor wait in the queue."""
+
+    admitted: int = 0
+    """Requests that were let into the queue or to a worker, over all workers that there ever were."""
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    """Requests whose client went away, in the queue or later."""
+
+
 class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment's counters at one moment."""
 
@@ -113,6 +124,7 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """Where a route sends its requests, in the order in which it asks; empty for other deployments."""
     queued: int = 0
     """Requests that wait for a slot."""
+    outcomes: OutcomeStat = OutcomeStat()
     uptime_seconds: float = 0.0
     error: Localizable = ""
     """Why the model could not be loaded; empty while it can."""

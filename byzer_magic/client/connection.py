@@ -293,9 +293,9 @@ class Connection:
         self._links[alias] = link
 
     async def forget(self, alias: str) -> None:
-        """Close the link to an alias that was removed."""
+        """Have the next request look anew where an alias is; those that run go on where they are."""
         if link := self._links.pop(alias, None):
-            await link.close()
+            link.retire()
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
         """Return the capabilities of a deployment, asked once and cached; wait while it is loading.

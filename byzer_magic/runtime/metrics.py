@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -11,15 +12,39 @@ import msgspec
 
 from byzer_magic.catalog.prices import Price
 from byzer_magic.results.pace import Pace
-from byzer_magic.stat import Sample
+from byzer_magic.stat import OutcomeStat, Sample
 from byzer_magic.types import ChatChunk, Item, Usage
 
+ENDED_BY_CLIENT = (GeneratorExit, asyncio.CancelledError)
+"""What a request raises here when its client does not want it any longer."""
 WINDOW = 512
 """Number of latest responses over which percentiles and means are taken."""
 HISTORY_SECONDS = 600
 """Length of the history, which has one sample a second."""
 CPU_SECONDS = 5
 """Seconds over which the pool's share of a core is taken: it must last, to mean that the pool is full."""
+
+
+class Outcomes:
+    """Counts how requests end; a block of `async with` is one request."""
+
+    def __init__(self) -> None:
+        self.admitted = self.done = self.failed = self.cancelled = 0
+
+    async def __aenter__(self) -> None:
+        self.admitted += 1
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.done += 1
+        elif issubclass(kind, ENDED_BY_CLIENT):
+            self.cancelled += 1
+        else:
+            self.failed += 1
+
+    def stat(self) -> OutcomeStat:
+        """Return the counters."""
+        return OutcomeStat(self.admitted, self.done, self.failed, self.cancelled)
 
 
 class Metrics:
@@ -35,6 +60,7 @@ class Metrics:
         self.cost: float | None = 0.0 if price else None
         """Cost of all responses so far; None once that of one response is unknown."""
         self.history: deque[Sample] = deque(maxlen=HISTORY_SECONDS)
+        self.outcomes = Outcomes()
         self._price = price
         self._first: deque[float] = deque(maxlen=WINDOW)
         self._speeds: deque[float] = deque(maxlen=WINDOW)

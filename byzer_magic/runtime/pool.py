@@ -207,7 +207,7 @@ class Pool:
         ticket = self._admission.ticket()
         gathering = Gathering(request)
         try:
-            async with asyncio.timeout(request.timeout) as deadline:
+            async with self._metrics.outcomes, asyncio.timeout(request.timeout) as deadline:
                 async with aclosing(self._admission.admit(ticket, deadline, request)) as places:  # type: ignore[type-var]  # a generator
                     async for place in places:
                         yield self._waiting(place)
@@ -277,6 +277,7 @@ class Pool:
             concurrency=spec.worker_concurrency,
             arms=list(self._lifecycle.group.current.arms),
             queued=self._admission.queued,
+            outcomes=self._metrics.outcomes.stat(),
             uptime_seconds=time.monotonic() - self._created,
             error=self._error,
             note=self._sleeper.why,

@@ -25,6 +25,8 @@ from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.runtime.transport.dialing import Dialer, Find
 from byzer_magic.runtime.transport.outbox import Outbox
 
+RETIRE_SECONDS = 0.1
+"""How often a link that nobody uses any longer looks whether its calls have ended."""
 DEADLINE_SECONDS = 2.0
 """A request's timeout is kept by its pool; this much later, the client gives up on a pool that does not respond."""
 
@@ -69,6 +71,7 @@ class Link:
         """Identity of the pool; another pool of the same alias has another one."""
         self._name = name
         self._dialer = Dialer(name, find)
+        self._retired: asyncio.Task[None] | None = None
         self._not_connected()
         forks.register(self)
 
@@ -166,6 +169,15 @@ class Link:
             await self._connection.close()
         if self._reader is not None:
             await asyncio.gather(self._reader, return_exceptions=True)
+
+    def retire(self) -> None:
+        """Close the connection once its calls have ended, however long they take."""
+        self._retired = asyncio.create_task(self._close_later())
+
+    async def _close_later(self) -> None:
+        while self._calls:
+            await asyncio.sleep(RETIRE_SECONDS)
+        await self.close()
 
     def _lost(self) -> errors.WorkerLost:
         return errors.WorkerLost(
