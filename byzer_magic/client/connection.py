@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import threading
 import time
@@ -21,6 +22,7 @@ from byzer_magic.commands.aliases import ADAPTER, readings
 from byzer_magic.config import Settings
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime import forks
+from byzer_magic.runtime.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
@@ -59,6 +61,7 @@ class Connection:
         self._endpoint: Endpoint | None = None
         """Where that listened when this process connected."""
         self._links: dict[str, Link] = {}
+        self._linking: SingleFlight[Link] = SingleFlight()
         self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._names: dict[str, tuple[tuple[str, str], float]] = {}
         """What names with a colon stand for, and when that was found out."""
@@ -70,6 +73,7 @@ class Connection:
     def forked(self) -> None:
         """The links look after themselves."""
         self._connecting = threading.Lock()
+        self._linking.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _copy, (self._name,)
@@ -102,6 +106,7 @@ class Connection:
             if self._control is None or found.address != self._address or found.controller != self._endpoint:
                 if found.address != self._address:  # the links lead to the other cluster
                     self._links.clear()
+                    self._linking.clear()
                 endpoint = found.controller
 
                 async def where() -> Endpoint:
@@ -147,6 +152,7 @@ class Connection:
         from byzer_magic.runtime.cluster import connect
 
         self._links.clear()
+        self._linking.clear()
         self._control = None
         self._address = ""
         return connect.shutdown(say)
@@ -229,9 +235,14 @@ class Connection:
         link = self._links.get(alias)
         if link is not None and link.connected:
             return link
+        return await self._linking.do(alias, functools.partial(self._link, alias))
+
+    async def _link(self, alias: str) -> Link:
+        """Look where an alias is; those that ask for it in the meantime share what is found, and its connection."""
+        link = self._links.get(alias)
         found = await self._located(alias, link)
         if link is not None and found is not link:  # the deployment was replaced
-            await link.close()
+            link.retire()
         self._links[alias] = found
         return found
 

@@ -23,7 +23,7 @@ from byzer_magic.types import ChatRequest, Message, Ready
 from tests.conftest import Shell, alive
 from tests.ray.test_controller import controller_pid
 from tests.ray.test_deploy import deploy, eventually, pid_of, saas
-from tests.servers.process import Process, last, noted_after, received
+from tests.servers.process import Process, last, received
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -175,6 +175,7 @@ async def _ask(manager: Manager, seed: int) -> str:
 
 def test_ten_thousand_requests_are_accounted_for_while_workers_come_and_go(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=3, worker_concurrency=16))
+    assert bz.model("m").chat("before it").text == "Echo: before it"
     changes = 0
 
     async def change() -> None:
@@ -197,8 +198,6 @@ def test_ten_thousand_requests_are_accounted_for_while_workers_come_and_go(manag
             with suppress(asyncio.CancelledError):
                 await changing
 
-    before = len(noted_after(provider, received(provider)))
-    assert before == 0
     ends = manager.run(storm())
     assert changes > 3
     assert eventually(lambda: bz.model("m").stat().busy == 0 and bz.model("m").stat().queued == 0, 30)
@@ -207,7 +206,7 @@ def test_ten_thousand_requests_are_accounted_for_while_workers_come_and_go(manag
     assert outcomes.admitted == outcomes.done + outcomes.failed + outcomes.cancelled
     assert outcomes.done >= ends.count("done") > REQUESTS // 3
     assert outcomes.cancelled > 0
-    assert outcomes.admitted + ends.count("Overloaded") <= REQUESTS
+    assert outcomes.admitted + ends.count("Overloaded") <= REQUESTS + 1
     assert all(worker.free == worker.limit for worker in stat.workers)
     assert bz.model("m").chat("after it").text == "Echo: after it"
     assert alive(pid_of(manager, "m"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
@@ -16,6 +17,7 @@ from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
 from byzer_magic.routing.arms import Turns, parse
 from byzer_magic.routing.breaker import Breaker, is_fault
+from byzer_magic.runtime.single_flight import SingleFlight
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.stat import ArmStat, KeyStat
@@ -56,6 +58,7 @@ class RouteWorkers:
         self._skipped: Counter[str] = Counter()
         self._can: dict[str, frozenset[Capability]] = {}
         self._links: dict[str, Link] = {}
+        self._linking: SingleFlight[Link] = SingleFlight()
 
     @property
     def arms(self) -> list[ArmStat]:
@@ -99,12 +102,19 @@ class RouteWorkers:
         return self._can[alias]
 
     async def _link(self, alias: str) -> Link:
+        known = self._links.get(alias)
+        if known is None or not known.connected:
+            return await self._linking.do(alias, functools.partial(self._found, alias))
+        return known
+
+    async def _found(self, alias: str) -> Link:
         from byzer_magic.runtime.cluster import deployments  # it knows the pool, which knows this module
 
         known = self._links.get(alias)
-        if known is None or not known.connected:
-            known = self._links[alias] = await asyncio.to_thread(deployments.link_to, alias, known)
-        return known
+        found = self._links[alias] = await asyncio.to_thread(deployments.link_to, alias, known)
+        if known is not None and known is not found:
+            known.retire()
+        return found
 
     async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
         """Look anew what the deployments can do."""
