@@ -15,7 +15,7 @@ from byzer_magic import errors
 from byzer_magic.backends.route import KIND, PATIENCE, TO
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.routing.arms import FAILURES
+from byzer_magic.routing.breaker import FAILURES
 from byzer_magic.stat import ArmStat
 from tests.conftest import Shell
 from tests.ray.test_deploy import deploy, saas
