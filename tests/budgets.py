@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hypothesis import settings
+
+USUAL_EXAMPLES = 50
+"""How many inputs a property gets that does not say how many."""
+
 
 class OverBudget(AssertionError):
     """The work took more CPU time than it may."""
@@ -27,6 +32,11 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def examples(count: int) -> int:
+    """Return how many inputs a property gets: `count` in a usual run, and as many times more as others in a fuzz."""
+    return count * settings().max_examples // USUAL_EXAMPLES
 
 
 def seconds_of(work: Callable[[], object], tries: int = 1) -> float:

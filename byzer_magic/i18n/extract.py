@@ -7,6 +7,7 @@ calls confuse it. This one reads the syntax tree, and knows the functions by whe
 from __future__ import annotations
 
 import ast
+import functools
 import string
 import tomllib
 from collections.abc import Iterator
@@ -59,13 +60,19 @@ def calls(source: str, path: str = "") -> Iterator[Found]:
         >>> [found.forms for found in calls(source) if found.forms]
         [('Model',)]
     """
+    yield from _calls(source, path)
+
+
+@functools.cache
+def _calls(source: str, path: str) -> tuple[Found, ...]:
+    """Return the calls; a check of the catalogs asks for them several times."""
     tree = ast.parse(source)
     names = dict(_imported(tree))
     lines = source.split("\n")
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
-        if count := FUNCTIONS.get(names.get(_dotted(node.func), "")):
-            yield _call(node, count, path, lines)
+    known = [(node, FUNCTIONS.get(names.get(_dotted(node.func), ""))) for node in nodes]
+    known.sort(key=lambda found: (found[0].lineno, found[0].col_offset))
+    return tuple(_call(node, count, path, lines) for node, count in known if count)
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -14,10 +14,11 @@ from markdown_it import MarkdownIt
 from byzer_magic.rendering.answer import code, view
 from byzer_magic.rendering.answer.view import KEEP_FOLDS, Shown, View
 from tests.answers import PIECES
+from tests.budgets import examples
 
 BUDGET = timedelta(seconds=10)
 """For each input; these take about 20 ms. What is quadratic in their repetitions takes minutes."""
-budget = settings(max_examples=60, deadline=BUDGET, phases=[Phase.generate])
+budget = settings(max_examples=examples(40), deadline=BUDGET, phases=[Phase.generate])
 
 HOSTILE = st.sampled_from([
     "[a](java\tscript:alert(1))", "[a](&#106;avascript:alert(1))", "[a](javascript&colon;alert(1))",

@@ -12,6 +12,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.runtime.transport import attachments
 from byzer_magic.runtime.transport.protocol import AttachmentChunk, ProtocolError
 from byzer_magic.types import ChatRequest, ImageRequest, Media, Message, Request, TranscribeRequest
+from tests.budgets import examples
 
 SIZES = st.sampled_from(
     [1, 5, attachments.ATTACHMENT_BYTES - 1, attachments.ATTACHMENT_BYTES, attachments.CHUNK_BYTES + 3]
@@ -30,7 +31,7 @@ def requests() -> st.SearchStrategy[Request]:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(requests(), max_size=6))
 def test_attachments_arrive_complete_and_only_once(asked: list[Request]) -> None:
     client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
@@ -48,7 +49,7 @@ def test_attachments_arrive_complete_and_only_once(asked: list[Request]) -> None
         assert attachments.attach(light, server.take(list(media))) == request
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), max_size=20))
 def test_both_caches_evict_the_same_attachments(uses: list[list[int]]) -> None:
     client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
@@ -102,7 +103,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(STEPS, max_size=20))
 def test_client_never_omits_an_attachment_that_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
     """Requests, some given up between any two frames, as `link` sends them (it notes and writes a call at once)."""

@@ -17,6 +17,7 @@ from byzer_magic.commands.secrets import expand, known_here
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.commands.tokens import shell_words
 from byzer_magic.errors import CommandError, MissingKey
+from tests.budgets import examples
 
 SECONDS = 10
 """For 1,000 kB; what takes its time with the square of the length takes minutes."""
@@ -63,7 +64,7 @@ def test_any_text_is_a_command_or_an_error(reader: str, text: str) -> None:
     piece=st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join),
     after=st.sampled_from(["", "'", '"', "\\", "x=", "}"]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_the_time_to_read_a_command_grows_with_its_length(reader: str, before: str, piece: str, after: str) -> None:
     for size in (10_000, 100_000):
         text = before + piece * (size // len(piece)) + after

@@ -20,14 +20,14 @@ from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, Unreadable
 from byzer_magic.backends.http.sse import events
 from byzer_magic.safety.redaction import hide
-from tests.budgets import within
+from tests.budgets import examples, within
 
 SECONDS = 5.0
 """CPU time for each input, of 100 kB at most; they take a tenth of a second, and quadratic ones minutes."""
 LONGEST = 100_000
 KEY = "Zx9+Qw/8rT=yUi0PaSdFg"
 ENDPOINT = Endpoint("m", "https://api.example.com/v1", (KEY,))
-budget = settings(max_examples=40, deadline=None)
+budget = settings(max_examples=examples(30), deadline=None)
 
 
 def repeated(pieces: list[str]) -> st.SearchStrategy[str]:

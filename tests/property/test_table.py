@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from byzer_magic.errors import Overloaded
 from byzer_magic.routing.policy import POLICIES, Worker
 from byzer_magic.routing.table import HEALTHS, Grant, SlotTable
+from tests.budgets import examples
 
 MAX_WORKERS = 5
 picks = st.integers(min_value=0, max_value=1000)
@@ -240,4 +241,4 @@ class TableMachine(RuleBasedStateMachine):
 
 
 TestTable = TableMachine.TestCase
-TestTable.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTable.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)

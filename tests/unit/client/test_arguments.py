@@ -446,7 +446,7 @@ def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.parametrize("call", CALLS)
 @given(value=anything, option=anything, timeout=st.none() | scalars)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_is_sent_or_refused_by_an_error_of_the_package(
     call: str, value: Any, option: Any, timeout: Any
 ) -> None:

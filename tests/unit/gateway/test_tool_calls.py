@@ -73,7 +73,7 @@ def text_of(chunks: list[ChatChunk]) -> str:
 
 
 @given(orders())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_calls_that_mix_are_complete_for_claudes_clients(
     endpoint: Running, claude: anthropic.Anthropic, chunks: list[ChatChunk]
 ) -> None:
@@ -91,7 +91,7 @@ def test_calls_that_mix_are_complete_for_claudes_clients(
 
 
 @given(orders())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_calls_that_mix_are_complete_for_openais_clients(
     endpoint: Running, gpt: openai.OpenAI, chunks: list[ChatChunk]
 ) -> None:
@@ -131,7 +131,7 @@ def choices(draw: st.DrawFn) -> tuple[list[str], list[ChatChunk]]:
 
 
 @given(choices())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_choices_have_tool_calls_of_their_own(
     endpoint: Running, gpt: openai.OpenAI, drawn: tuple[list[str], list[ChatChunk]]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.i18n.extract import calls, entries, extracted
+from byzer_magic.i18n.extract import calls, entries
 
 IMPORTS = "from byzer_magic.i18n import gettext, lazy_gettext as _, ngettext as n\nfrom byzer_magic import i18n\n"
 
@@ -55,7 +55,3 @@ def test_calls_keeps_the_comment_for_translators() -> None:
 def test_entries_finds_the_fields_of_every_table() -> None:
     toml = '[a]\nnote = "first"\ntitle = "A"\n[[b]]\nnote = "second"\n[[b]]\nnote = ""\n'
     assert [found.forms for found in entries(toml, "x.toml", ("note",))] == [("first",), ("second",)]
-
-
-def test_calls_in_the_package_can_be_translated() -> None:
-    assert [f"{call.path}:{call.line}: {call.fault}" for call in extracted() if call.fault] == []

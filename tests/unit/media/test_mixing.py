@@ -96,7 +96,7 @@ def test_mixer_does_not_click_where_it_changes_over() -> None:
     assert np.abs(np.diff(found)).max() < 2 * np.abs(np.diff(tone)).max()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.floats(0.2, 1).flatmap(lambda gain: st.sampled_from([gain, -gain])), min_size=1, max_size=8),
     st.integers(1, 9000),
@@ -106,7 +106,7 @@ def test_mixer_of_copies_is_the_loudest(gains: list[float], block: int) -> None:
     assert np.allclose(np.abs(found), max(map(abs, gains)) * np.abs(VOICE), atol=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 3), st.data())
 def test_mixer_takes_any_samples(channels: int, count: int, data: st.DataObject) -> None:
     samples = st.lists(st.floats(width=32), min_size=count, max_size=count)

@@ -73,7 +73,7 @@ def test_folded_cannot_change_what_follows() -> None:
 
 
 @given(st.lists(TEXTS, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_stream_renders_parts_as_the_complete_text(parts: list[str]) -> None:
     stream = markdown.Stream()
     text = ""

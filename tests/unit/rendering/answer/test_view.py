@@ -59,7 +59,7 @@ def check_safe(page: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_view_never_runs_anything_of_an_answer(text: str) -> None:
     page = markdown.render(text)
     check_safe(page)
@@ -68,7 +68,7 @@ def test_view_never_runs_anything_of_an_answer(text: str) -> None:
 
 
 @given(TEXTS, st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_view_never_runs_anything_of_reasoning_tools_and_footer(text: str, other: str) -> None:
     call = {"function": {"name": other, "arguments": text}}
     page = View().inner(Shown(text=other, reasoning=text, tool_calls=[call], footer=text))
