@@ -75,6 +75,8 @@ class Info:
     """What the endpoint minds about its API or its engine."""
     finds_keys: bool = False
     """Whether its SDK looks for keys by itself where none is given."""
+    context_param: str = ""
+    """The setting of the context's length, where an API has one; an engine has it in `engine`."""
     engine: EngineFacts | None = None
     """For an engine of local models: its formats, packages and memory."""
 

@@ -274,6 +274,8 @@ class Call:
         if isinstance(answer, Reply):
             body = answer.body if isinstance(answer.body, bytes) else encode(answer.body)
             headers = [(b"content-type", answer.content_type), (b"content-length", str(len(body)).encode())]
+            if (usage := self.usage) and usage.truncated:
+                headers.append((b"x-byzer-warning", str(usage.truncated).encode()))
             await self._begin(answer.status, [*headers, *answer.headers])
             await self._write(body, more=False)
             return

@@ -39,6 +39,17 @@ class Meter(TokenCount):
         self._client.settle(self._reserved, self.tokens)
 
 
+def missing(usage: Usage | None) -> dict[str, int]:
+    """Return the field beside the token counts of a chat whose prompt was truncated: about how many tokens it has.
+
+    Example:
+        >>> from byzer_magic.types import PromptTruncation
+        >>> missing(Usage(2_050, 10, truncated=PromptTruncation(2_050, 7_900))), missing(Usage(7_900, 10))
+        ({'prompt_truncated_from': 7900}, {})
+    """
+    return {"prompt_truncated_from": usage.truncated.total} if usage and usage.truncated else {}
+
+
 def total(counts: list[Usage | None]) -> Usage | None:
     """Return the sum of token counts; None where none is known.
 

@@ -14,6 +14,7 @@ from byzer_magic.client.chat_merge import ToolCalls
 from byzer_magic.client.messages import to_messages
 from byzer_magic.gateway import about, bodies, options
 from byzer_magic.gateway.calls import Call, Reply, Stream
+from byzer_magic.gateway.meters import missing
 from byzer_magic.gateway.problems import bad
 from byzer_magic.gateway.wires import encode
 from byzer_magic.i18n import gettext as _
@@ -200,6 +201,7 @@ async def _lines(call: Call, shown: str, model: str, request: ChatRequest, place
         "total_duration": _nanoseconds(ended - started),
         "load_duration": 0,
         "prompt_eval_count": usage.prompt_tokens,
+        **missing(usage),
         "prompt_eval_duration": _nanoseconds((first or ended) - started),
         "eval_count": usage.completion_tokens,
         "eval_duration": _nanoseconds(ended - (first or ended)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byzer_magic.i18n import gettext as _, localized, ngettext
+from byzer_magic.i18n import gettext as _, join, localized, ngettext
 from byzer_magic.rendering.amounts import money
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
@@ -39,6 +39,8 @@ def figures(result: Result) -> list[str]:
     if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(_("{speed} tokens/s", speed=f"{result.tokens_per_second:.0f}"))
     parts += [f"{result.timings.total:.2f} s", money(result.cost, result.currency)]
+    if result.usage and (truncated := result.usage.truncated):
+        parts.append(f"⚠ {localized(join(truncated.message, truncated.hint))}")
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
         parts.append(_("finish reason: {why}", why=result.finish))
     if isinstance(result, ChatResult) and result.raw.get("repaired"):

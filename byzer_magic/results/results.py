@@ -23,7 +23,7 @@ from byzer_magic.media import describe, formats, stereo, wav
 from byzer_magic.results.metadata import Metadata
 from byzer_magic.results.pace import BURST_SECONDS
 from byzer_magic.results.saving import write, write_media
-from byzer_magic.types import ImageItem, Media, Segment, Truncation
+from byzer_magic.types import ImageItem, Media, PromptTruncation, Segment, Truncation
 
 RENDERER = "byzer_magic.rendering.results:bundle"
 """Renders any result, by the renderer of its capability."""
@@ -59,6 +59,11 @@ class ChatResult(Metadata, frozen=True, kw_only=True):
     def output(self) -> str:
         """Return the text, under the name that byzer-llm's notebooks use."""
         return self.text
+
+    @property
+    def truncated(self) -> PromptTruncation | None:
+        """Return how much of the prompt was read, where the provider has silently left out a part; else None."""
+        return self.usage.truncated if self.usage else None
 
     @property
     def tokens_per_second(self) -> float | None:

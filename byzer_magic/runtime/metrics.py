@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -17,6 +17,8 @@ from byzer_magic.types import ChatChunk, Item, Usage
 
 ENDED_BY_CLIENT = (GeneratorExit, asyncio.CancelledError)
 """What a request raises here when its client does not want it any longer."""
+Check = Callable[[Usage], Usage]
+
 WINDOW = 512
 """Number of latest responses over which percentiles and means are taken."""
 HISTORY_SECONDS = 600
@@ -67,8 +69,13 @@ class Metrics:
         self._now = _Second()
         self._cpu = CpuShare()
 
-    async def measured(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """Pass a response on with its cost, and measure it; a cancelled one counts as far as it was received."""
+    async def measured(self, items: AsyncIterator[Item], check: Check | None = None) -> AsyncIterator[Item]:
+        """Pass a response on with its cost, and measure it; a cancelled one counts as far as it was received.
+
+        Args:
+            items: the response.
+            check: adds to the usage of a chat what it shows.
+        """
         self._now.requests += 1
         started = time.monotonic()
         pace = Pace()
@@ -78,7 +85,7 @@ class Metrics:
         try:
             async with aclosing(items) as response:  # type: ignore[type-var]  # async generators all
                 async for found in response:
-                    item = self._priced(found)
+                    item = self._priced(found, check)
                     pace.add(item, time.monotonic() - started)
                     if pace.first is not None and not began:
                         began = True
@@ -103,12 +110,14 @@ class Metrics:
             self.cost = 0.0 if price else None
         self._price = price
 
-    def _priced(self, item: Item) -> Item:
+    def _priced(self, item: Item, check: Check | None) -> Item:
         """Return the item with the cost of its usage, where it has usage and the price is known."""
         usage: Usage | None = getattr(item, "usage", None)
-        if usage is None or self._price is None:
+        if usage is None:
             return item
-        return msgspec.structs.replace(item, usage=self._price.on(usage))
+        checked = check(usage) if check is not None and isinstance(item, ChatChunk) else usage
+        checked = self._price.on(checked) if self._price else checked
+        return item if checked is usage else msgspec.structs.replace(item, usage=checked)
 
     def _began(self, seconds: float) -> None:
         self._first.append(seconds)

@@ -26,6 +26,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
+from byzer_magic.runtime import prompt_check
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import controller_link, desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.authority import identity
@@ -260,7 +261,9 @@ class Pool:
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         start = functools.partial(self._lifecycle.group.ask, worker, capability, request)
-        return self._metrics.measured(retried(start, self._tries))
+        spec, info = self._plan.spec, self._plan.backend.info
+        check = functools.partial(prompt_check.checked, request, info=info, alias=spec.model)
+        return self._metrics.measured(retried(start, self._tries), check)
 
     # ---- monitoring
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.types import Placed
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel
-from tests.servers.process import Process
+from tests.servers.process import Process, own
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 
@@ -73,6 +74,22 @@ def test_footer_is_in_the_users_language(deployed: Kernel) -> None:
         assert "m · worker 0 · 首 token" in shown["text/html"]
         assert "个 token" in shown["text/plain"]
     assert "TTFT" in deployed.run("%%chat m\nhello").markdown
+
+
+def test_truncated_prompt_is_told_with_the_command_that_prevents_it(deployed: Kernel) -> None:
+    with own("ollama") as ollama:
+        params = f"saas.base_url={ollama.url} saas.model=qwen3"
+        deployed.run(f"%byzer deploy --pretrained_model_type saas/ollama --infer_params {params} --model ollama")
+        deployed.run("notes = 'The gulls knew that a storm would come by noon. ' * 717")
+        cell = deployed.run("%%chat ollama --max_tokens 2\n{{notes}}")
+        [told] = re.findall(r"⚠ Only 2,050 of about 8,\d00 prompt tokens were read\. .*: (update [\w.= -]+)", cell.markdown)
+        assert deployed.run("print(_chat.truncated.read)").text == "2050\n"
+        cell = deployed.run(f"%byzer {told}")
+        assert cell.status == "ok", cell.everything
+        cell = deployed.run("%%chat ollama --max_tokens 2\n{{notes}}")
+        assert "7892 + 2 tokens" in cell.markdown
+        assert "⚠" not in cell.markdown
+        deployed.run("%byzer undeploy --model ollama")
 
 
 def test_chat_fills_in_double_braces_only(deployed: Kernel) -> None:

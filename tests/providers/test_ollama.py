@@ -66,6 +66,18 @@ async def test_complete_response_is_one_chunk(backend: Any) -> None:
     assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra={"model": MODEL})]
 
 
+async def test_long_prompt_loses_its_beginning_unless_the_context_is_set(server: Process, key: str) -> None:
+    """What `runtime/prompt_check.py` tells, for Ollama does not."""
+    asked = ask("word " * 7_895, max_tokens=1)
+    for params, read in (({}, 2_050), ({"num_ctx": "16384"}, 7_900)):
+        backend = await connect(server.url, key, **params)
+        assert (await collect(backend, asked))[-1].usage == Usage(read, 1)
+        await backend.close()
+    backend = await connect(server.url, key, extra_body='{"truncate": false}')
+    assert isinstance(await failure(backend, "word " * 7_895), errors.ContextTooLong)
+    await backend.close()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_text_arrives_intact(backend: Any, stream: bool) -> None:
     if not stream:

@@ -60,6 +60,10 @@ OPTIONS: dict[str, Any] = {
     "stop": list,
 }
 TURN = {"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"}
+CONTEXT = 4096
+"""Tokens that a prompt and its answer may have, where the request does not say it (`OLLAMA_CONTEXT_LENGTH`)."""
+TEMPLATE = 5
+"""Tokens around each message."""
 FAULTS = {
     "401": (401, "unauthorized"),
     "403": (403, "remote inference is unavailable"),
@@ -147,6 +151,28 @@ def words(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*", text)
 
 
+def tokens_read(body: dict[str, Any]) -> int:
+    """Return how many tokens of the prompt the model reads.
+
+    A conversation that is longer than the context loses its oldest turns, but no instructions and not the last turn;
+    what is still longer loses its beginning, until half of the context is free: as in server/prompt.go, and as
+    https://github.com/ollama/ollama/issues/17427 measures it.
+    """
+    context = body.get("options", {}).get("num_ctx", CONTEXT)
+    *earlier, last = body["messages"]
+    if body.get("truncate") is False and tokens_of([*earlier, last]) > context:
+        raise Refusal(*FAULTS["context"])
+    while tokens_of([*earlier, last]) > context and (old := [turn for turn in earlier if turn["role"] != "system"]):
+        earlier.remove(old[0])
+    count = tokens_of([*earlier, last])
+    return count if count <= context else context // 2 + 2
+
+
+def tokens_of(turns: list[dict[str, Any]]) -> int:
+    """Return the tokens of a conversation: as many as models have for English, and a few of the chat template."""
+    return sum(len(re.findall(r"\w{1,8}|[^\w\s]", turn["content"])) + TEMPLATE for turn in turns)
+
+
 def ending(body: dict[str, Any], count: int) -> dict[str, Any]:
     limit = body.get("options", {}).get("num_predict", count)
     reason = "length" if limit < count else "stop"
@@ -154,7 +180,7 @@ def ending(body: dict[str, Any], count: int) -> dict[str, Any]:
         "done": True,
         "done_reason": reason,
         "total_duration": 5,
-        "prompt_eval_count": 7,
+        "prompt_eval_count": tokens_read(body),
         "eval_count": min(limit, count),
     }
 

@@ -372,4 +372,5 @@ def complete(message: Mapping[str, Any]) -> ChatChunk:
 def _usage(counts: Mapping[str, Any]) -> Usage:
     """Return the counts with all tokens of the prompt: Anthropic counts cached ones separately."""
     names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return Usage(sum(count_in(counts.get(name)) for name in names), count_in(counts.get("output_tokens")))
+    given, cached, stored = (count_in(counts.get(name)) for name in names)
+    return Usage(given + cached + stored, count_in(counts.get("output_tokens")), cached_tokens=cached)

@@ -16,7 +16,7 @@ import msgspec
 from byzer_magic import errors, types
 from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
-from byzer_magic.backends.http.coercion import Integer, text_in
+from byzer_magic.backends.http.coercion import Integer, text_in, usage_of
 from byzer_magic.backends.http.errors import Endpoint, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
@@ -114,10 +114,13 @@ class Counts(msgspec.Struct):
     input_tokens: Integer | None = None
     output_tokens: Integer | None = None
     total_tokens: Integer | None = None
+    prompt_tokens_details: Any = None
 
     def usage(self) -> Usage:
         """Return the counts as ours; embeddings and rankings only have a total."""
-        return Usage(self.input_tokens or (self.total_tokens or 0) - (self.output_tokens or 0), self.output_tokens or 0)
+        details, written = self.prompt_tokens_details, self.output_tokens or 0
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        return usage_of(self.input_tokens or (self.total_tokens or 0) - written, written, cached)
 
 
 class Body(msgspec.Struct):

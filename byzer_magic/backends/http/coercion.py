@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
+from byzer_magic.types import Usage
+
 _TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 """Where objects and lists have their text."""
 
@@ -65,6 +67,25 @@ def count_in(value: Any) -> int:
         return max(0, integer_in(value))
     except Misfit:
         return 0
+
+
+def usage_of(prompt: int, completion: int, cached: Any, stored: Any = None) -> Usage:
+    """Return token counts, with those of a cache where the provider has left them out of its count of the prompt.
+
+    Args:
+        prompt: tokens of the prompt, as the provider counts them.
+        completion: those of the answer.
+        cached: those that came from a cache. With `stored` they are a part of the prompt; where they are more than
+            it, they were left out.
+        stored: those that went into a cache.
+
+    Example:
+        >>> usage_of(7_900, 5, 7_000).prompt_tokens, usage_of(100, 5, 7_000, 800).prompt_tokens
+        (7900, 7900)
+    """
+    found = count_in(cached)
+    separate = found + count_in(stored)
+    return Usage(prompt + separate if separate > prompt else prompt, completion, cached_tokens=found)
 
 
 class Misfit(ValueError):

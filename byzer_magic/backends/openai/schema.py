@@ -15,7 +15,7 @@ import msgspec
 
 from byzer_magic import types
 from byzer_magic.backends.http import reasons, tool_calls
-from byzer_magic.backends.http.coercion import Integer, parted, text_in
+from byzer_magic.backends.http.coercion import Integer, parted, text_in, usage_of
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.media import data_url, to_base64
@@ -43,6 +43,10 @@ class Counts(msgspec.Struct):
     completion_tokens: Integer | None = None
     input_tokens: Integer | None = None
     output_tokens: Integer | None = None
+    prompt_tokens_details: Any = None
+    cache_read_input_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    """The tokens from and for a cache, by the names of proxies for Anthropic's API."""
 
 
 class Choice(msgspec.Struct):
@@ -193,9 +197,11 @@ def _calls(message: Message) -> list[dict[str, Any]] | None:
 def _usage(counts: Counts | None) -> Usage | None:
     if counts is None:
         return None
-    return Usage(
-        counts.prompt_tokens or counts.input_tokens or 0, counts.completion_tokens or counts.output_tokens or 0
-    )
+    details = counts.prompt_tokens_details
+    read = counts.cache_read_input_tokens or (details.get("cached_tokens") if isinstance(details, dict) else None)
+    prompt = counts.prompt_tokens or counts.input_tokens or 0
+    completion = counts.completion_tokens or counts.output_tokens or 0
+    return usage_of(prompt, completion, read, counts.cache_creation_input_tokens)
 
 
 def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from byzer_magic.gateway.meters import missing
 from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas, finish_of
 from byzer_magic.gateway.wires import sse
 from byzer_magic.types import STOPPED_AT, ChatChunk, Usage
@@ -164,7 +165,7 @@ def usage_of(usage: Usage | None) -> dict[str, int]:
     found = usage or Usage()
     return {
         "input_tokens": found.prompt_tokens, "output_tokens": found.completion_tokens,
-        "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, **missing(usage),
     }  # fmt: skip
 
 

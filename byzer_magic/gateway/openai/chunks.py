@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.gateway.meters import missing
 from byzer_magic.gateway.tool_deltas import ToolDeltas, finish_of
 from byzer_magic.types import ChatChunk, Usage
 
@@ -108,4 +109,5 @@ def usage_of(usage: Usage | None) -> dict[str, int]:
         "prompt_tokens": found.prompt_tokens,
         "completion_tokens": found.completion_tokens,
         "total_tokens": found.total_tokens,
+        **missing(usage),
     }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from byzer_magic.gateway.meters import missing
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas
 from byzer_magic.gateway.wires import sse
@@ -163,10 +164,11 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     found = usage or Usage()
     return {
         "input_tokens": found.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": found.cached_tokens},
         "output_tokens": found.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": found.total_tokens,
+        **missing(usage),
     }
 
 

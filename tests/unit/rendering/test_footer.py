@@ -18,12 +18,14 @@ from byzer_magic.results.metadata import Timings
 from byzer_magic.types import (
     EmbeddingBatch,
     EmbedRequest,
+    PromptTruncation,
     Segment,
     Truncation,
     Usage,
 )
 from tests.pages import Page
 
+TRUNCATED = PromptTruncation(2050, 7900, "Set a longer context.")
 EVIL = '<img src=x onerror="alert(1)">'
 
 
@@ -57,6 +59,13 @@ def embeddings(rows: int, truncation: Truncation | None = None) -> EmbedResult:
             chat(worker=None, usage=Usage(7, 1), interrupted=True, finish=None),
             "gpt · TTFT 0.50 s · 7 + 1 tokens · 2.50 s · interrupted",
             "gpt · 首 token 0.50 s · 7 + 1 个 token · 2.50 s · 已中断",
+        ),
+        (
+            chat(usage=Usage(2050, 101, truncated=TRUNCATED)),
+            "gpt · worker 0 · TTFT 0.50 s · 2050 + 101 tokens · 50 tokens/s · 2.50 s"
+            " · ⚠ Only 2,050 of about 7,900 prompt tokens were read. Set a longer context.",
+            "gpt · worker 0 · 首 token 0.50 s · 2050 + 101 个 token · 50 token/s · 2.50 s"
+            " · ⚠ 提示词约有 7,900 个 token，只读取了 2,050 个。Set a longer context.",
         ),
         (embeddings(1), "m · 1 embedding, 8 dimensions · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
         (

@@ -250,7 +250,8 @@ def complete(response: Mapping[str, Any]) -> ChatChunk:
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
     names = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    return Usage(sum(count_in(counts.get(name)) for name in names), count_in(counts.get("outputTokens")))
+    given, cached, stored = (count_in(counts.get(name)) for name in names)
+    return Usage(given + cached + stored, count_in(counts.get("outputTokens")), cached_tokens=cached)
 
 
 def request_id(response: Mapping[str, Any]) -> str | None:

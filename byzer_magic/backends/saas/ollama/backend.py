@@ -43,6 +43,7 @@ class OllamaBackend(Backend):
             *params.option_params(schema.OPTIONS),
         ),
         traits=frozenset({Trait.JSON_MODE, Trait.IN_CLUSTER}),
+        context_param="saas.num_ctx",
     )
 
     def __init__(self, setup: Setup, http: Http) -> None:

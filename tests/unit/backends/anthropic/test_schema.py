@@ -30,7 +30,7 @@ def test_usage_counts_are_cumulative() -> None:
 
     first = counted(None, input_tokens=50, output_tokens=3)
     second = counted("end_turn", input_tokens=90, cache_read_input_tokens=10, output_tokens=9)
-    assert read(START, first, second, STOP)[-1].usage == Usage(100, 9)
+    assert read(START, first, second, STOP)[-1].usage == Usage(100, 9, cached_tokens=10)
     assert read(START, counted("end_turn", input_tokens=None, output_tokens=2), STOP)[-1].usage == Usage(4, 2)
 
 

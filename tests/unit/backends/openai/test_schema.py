@@ -16,6 +16,18 @@ from byzer_magic.types import ChatChunk, Usage
         ('{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}', None),
         ('{"choices":[{"delta":{"reasoning":"r"}}],"usage":null}', ChatChunk(reasoning="r")),
         ('{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":null}}', ChatChunk(usage=Usage(1, 0))),
+        (
+            '{"choices":[],"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":5}}}',
+            ChatChunk(usage=Usage(9, 0, cached_tokens=5)),
+        ),
+        (
+            '{"choices":[],"usage":{"prompt_tokens":9,"cache_read_input_tokens":50,"cache_creation_input_tokens":1}}',
+            ChatChunk(usage=Usage(60, 0, cached_tokens=50)),
+        ),
+        (
+            '{"choices":[],"usage":{"prompt_tokens":9,"prompt_tokens_details":[],"cache_read_input_tokens":"x"}}',
+            ChatChunk(usage=Usage(9, 0)),
+        ),
         ('{"choices":null}', None),
         ('{"choices":[{"delta":null,"finish_reason":"stop"}]}', ChatChunk(finish="stop")),
         ('{"choices":[{"delta":{"content":[{"type":"text","text":"x"},{"type":"other"}]}}]}', ChatChunk("x")),
