@@ -22,13 +22,12 @@ SMALLEST_CONTEXT = 256
 """No server truncates to fewer tokens; a lower count is a placeholder, or leaves out what was cached."""
 DENSEST = 5
 """Bytes per token that text hardly exceeds: where a token has no more of them, nothing is missing."""
-LOOKED_AT = 40_000
-"""Characters that are looked at of a long text: a million would stop the event loop for a second."""
-SAMPLES = 20
-"""Parts of a long text that are looked at, evenly spread over it."""
-
+PIECE = 2_000
+"""Characters that are looked at together."""
+MOST_PIECES = 20
+"""Of a longer text, so many pieces are looked at, evenly spread: all of a million would stop the loop for a second."""
 PHRASE = 16
-"""With no more different characters, a text may repeat one phrase, and that may be one token."""
+"""With no more different characters, a piece may repeat one phrase, and that may be one token."""
 IN_PHRASES = 0.1
 """Tokens of each character then."""
 
@@ -46,9 +45,10 @@ _MARKS = (
 _BY_CHARACTER = _HAN + _KANA + _HANGUL + _INDIC_AND_THAI
 _SMALL = rf"[^\W\d_A-Z{_BY_CHARACTER}]"
 _SIGN = rf"(?:[^\w\s{_BY_CHARACTER}{_EMOJI}{_MARKS}]|_)"
+_TAG = "</?[A-Za-z]"
 _WORDS = re.compile(
-    rf"</?[A-Za-z]\w{{0,9}}>|NaN|(?:[A-Z]{{0,32}}{_SMALL}{{1,32}}|[A-Z]{{1,32}})(?:['’](?:[stmd]|re|ll|ve)\b)?"
-    rf"|\d{{1,32}}|{_SIGN}{{2,}}|{_SIGN}(?![^\W\d_])"  # a single sign may be in the token of the word that follows
+    rf"{_TAG}\w{{0,9}}>|NaN|(?:[A-Z]{{0,32}}{_SMALL}{{1,32}}|[A-Z]{{1,32}})(?:['’](?:[stmd]|re|ll|ve)\b)?"
+    rf"|\d{{1,32}}|{_SIGN}(?:(?!{_TAG}){_SIGN})+|{_SIGN}(?![^\W\d_])"  # a single sign may be in the token of the word that follows
 )
 """What is a token at least: tags, words (in `camelCase`, each), numbers, signs. Spaces are in those beside them."""
 _LONG_WORDS = re.compile(_SMALL + "{9,}")
@@ -90,16 +90,20 @@ def at_least(text: str) -> float:
         >>> at_least("Truncation is told, in words.")
         7.5
     """
-    if len(text) > LOOKED_AT:
-        step, size = len(text) // SAMPLES, LOOKED_AT // SAMPLES
-        looked_at = "\n".join(text[start : start + size] for start in range(0, step * SAMPLES, step))
-        return at_least(looked_at[:LOOKED_AT]) * len(text) / LOOKED_AT
+    starts = range(0, len(text), PIECE)
+    if len(starts) > MOST_PIECES:
+        starts = starts[:: -(-len(starts) // MOST_PIECES)]
+    pieces = [text[start : start + PIECE] for start in starts]
+    return sum(map(_in_piece, pieces)) * len(text) / max(1, sum(map(len, pieces)))
+
+
+def _in_piece(text: str) -> float:
     count = len(_WORDS.findall(text)) + len(_LONG_WORDS.findall(text)) / 2
-    if not text.isascii():
-        for pattern, tokens in _CHARACTERS:
-            found = pattern.findall(text)
-            count += len(found) * (tokens if len(set(found)) > PHRASE else IN_PHRASES)
-    return count
+    if text.isascii():
+        return count
+    found = [(pattern.findall(text), tokens) for pattern, tokens in _CHARACTERS]
+    is_phrase = len(set().union(*(characters for characters, _tokens in found))) <= PHRASE
+    return count + sum(len(characters) * (IN_PHRASES if is_phrase else tokens) for characters, tokens in found)
 
 
 def truncated_from(request: ChatRequest, read: int) -> int:

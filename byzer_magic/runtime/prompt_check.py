@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from byzer_magic.routing import token_counts
 from byzer_magic.backends.base import Info
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.log import get_logger
+from byzer_magic.routing import token_counts
 from byzer_magic.types import ChatRequest, PromptTruncation, Request, Usage
 
 ROOM = 1.25

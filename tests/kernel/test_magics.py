@@ -82,7 +82,9 @@ def test_truncated_prompt_is_told_with_the_command_that_prevents_it(deployed: Ke
         deployed.run(f"%byzer deploy --pretrained_model_type saas/ollama --infer_params {params} --model ollama")
         deployed.run("notes = 'The gulls knew that a storm would come by noon. ' * 717")
         cell = deployed.run("%%chat ollama --max_tokens 2\n{{notes}}")
-        [told] = re.findall(r"⚠ Only 2,050 of about 8,\d00 prompt tokens were read\. .*: (update [\w.= -]+)", cell.markdown)
+        [told] = re.findall(
+            r"⚠ Only 2,050 of about 8,\d00 prompt tokens were read\. .*: (update [\w.= -]+)", cell.markdown
+        )
         assert deployed.run("print(_chat.truncated.read)").text == "2050\n"
         cell = deployed.run(f"%byzer {told}")
         assert cell.status == "ok", cell.everything

@@ -179,6 +179,7 @@ def test_prompt_of_which_a_quarter_was_read_is_truncated(kind: str) -> None:
 
 def test_long_prompt_is_looked_at_in_parts() -> None:
     text = "".join(FILES)
-    assert len(text) > 5 * token_counts.LOOKED_AT
+    assert len(text) > 5 * token_counts.PIECE * token_counts.MOST_PIECES
     parts = [text[start : start + 10_000] for start in range(0, len(text), 10_000)]
     assert token_counts.at_least(text) == pytest.approx(sum(map(token_counts.at_least, parts)), rel=0.1)
+    assert token_counts.at_least("") == 0

@@ -31,9 +31,11 @@ def truncated(asked: Any, read: int, info: Any = OPENAI, **more: Any) -> PromptT
 def test_hint_names_the_option_where_there_is_one_else_the_likely_limit() -> None:
     found = truncated(request(), 2_050, OLLAMA)
     assert str(found) == "Only 2,050 of about 8,700 prompt tokens were read."
-    assert found and found.hint == "Set a longer context: update --model m --infer_params saas.num_ctx=16384"
+    assert found
+    assert found.hint == "Set a longer context: update --model m --infer_params saas.num_ctx=16384"
     found = truncated(request(), 2_050)
-    assert found and "probably has 2,050 to 4,100 tokens" in found.hint
+    assert found
+    assert "probably has 2,050 to 4,100 tokens" in found.hint
 
 
 def test_texts_are_in_the_language_of_whoever_reads_them() -> None:
