@@ -48,7 +48,7 @@ _SIGN = rf"(?:[^\w\s{_BY_CHARACTER}{_EMOJI}{_MARKS}]|_)"
 _TAG = "</?[A-Za-z]"
 _WORDS = re.compile(
     rf"{_TAG}\w{{0,9}}>|NaN|(?:[A-Z]{{0,32}}{_SMALL}{{1,32}}|[A-Z]{{1,32}})(?:['’](?:[stmd]|re|ll|ve)\b)?"
-    rf"|\d{{1,32}}|{_SIGN}(?:(?!{_TAG}){_SIGN})+|{_SIGN}(?![^\W\d_])"  # a single sign may be in the token of the word that follows
+    rf"|\d{{1,32}}|{_SIGN}(?:(?!{_TAG}){_SIGN})+|{_SIGN}(?![^\W\d_])"  # a single sign may be in the next word
 )
 """What is a token at least: tags, words (in `camelCase`, each), numbers, signs. Spaces are in those beside them."""
 _LONG_WORDS = re.compile(_SMALL + "{9,}")
