@@ -123,6 +123,7 @@ def _resolved(
     environ: Mapping[str, str],
     typed: Mapping[str, str],
 ) -> Plan:
+    spec = _scaled(spec)
     path = _path(spec, expansion.expand(spec.model_path), environ) if spec.model_path else None
     spec, why = _with_engine(spec, path)
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
@@ -155,6 +156,26 @@ def _resolved(
     devices.check(backend.info, setup)
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
+
+
+def _scaled(spec: DeploySpec) -> DeploySpec:
+    """Return the spec with a number of workers to begin with that its limits allow.
+
+    Raises:
+        BadParameter: they allow none, or not the number that is given.
+    """
+    limits = spec.scaling
+    if limits.high < limits.low:
+        raise BadParameter(
+            _("--max_workers {high} is less than --min_workers {low}.", high=limits.high, low=limits.low),
+            _("Raise --max_workers, or lower --min_workers."),
+        )
+    if spec.num_workers > limits.high:
+        raise BadParameter(
+            _("--num_workers {count} is more than --max_workers {high}.", count=spec.num_workers, high=limits.high),
+            _("--num_workers is the number to begin with: lower it, or raise --max_workers."),
+        )
+    return replace(spec, num_workers=limits.within(spec.num_workers)) if limits.auto else spec
 
 
 def _sources(

@@ -129,7 +129,16 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     error: Localizable = ""
     """Why the model could not be loaded; empty while it can."""
     note: Localizable = ""
-    """Why the workers sleep, or could not be woken; empty while they are awake."""
+    """Why the workers sleep, could not be woken, or what waking them waits for; empty while they are awake."""
+    local: bool = False
+    """Whether its model is loaded here, so that it can sleep."""
+    waking: bool = False
+    """Whether its model is to be loaded, or is being loaded."""
+    min_workers: int = 0
+    max_workers: int = 0
+    """Between which numbers of workers it scales by itself; 0 for the most where it does not."""
+    scaled: Localizable = ""
+    """Why the number of workers has last changed by itself, or cannot grow."""
     ttft_p50: float | None = None
     """Time to first token in seconds: the median of the last responses that came in several pieces."""
     ttft_p99: float | None = None
@@ -147,7 +156,7 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""
-        unpack_texts(self, "error", "note")
+        unpack_texts(self, "error", "note", "scaled")
 
     @property
     def busy(self) -> int:

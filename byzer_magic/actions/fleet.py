@@ -85,7 +85,11 @@ def changed(before: specs.DeploySpec, item: specs.UpdateSpec) -> specs.DeploySpe
     given = {name: value for name, value in given.items() if value is not None}  # `check` is of this command alone
     other = item.pretrained_model_type not in (None, before.pretrained_model_type)
     params = dict(item.infer_params) if other else {**before.infer_params, **item.infer_params}
-    return replace(before, **{**given, "infer_params": params, "replace": False, "dry_run": False})
+    after = replace(before, **{**given, "infer_params": params, "replace": False, "dry_run": False})
+    limits = after.scaling
+    if limits.auto and item.num_workers is None and limits.low <= limits.high:  # the number to begin with follows
+        return replace(after, num_workers=limits.within(after.num_workers))
+    return after
 
 
 KEPT = ("model", "infer_params", "ray_address", "file", "dry_run")

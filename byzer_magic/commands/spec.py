@@ -16,6 +16,7 @@ from byzer_magic.commands.options import Spec, option
 from byzer_magic.commands.registry import REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
+from byzer_magic.routing.autoscale import Scaling
 from byzer_magic.routing.policy import POLICIES
 
 
@@ -71,6 +72,15 @@ class DeploySpec(Spec):
         complete="model",
     )
     num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
+    min_workers: int | None = option(
+        None,
+        help=_("scale by the queue, down to this number of workers; 0: a local model sleeps after --idle (default 5m)"),
+        kind="int",
+        minimum=0,
+    )
+    max_workers: int | None = option(
+        None, help=_("scale by the queue, up to this number of workers"), kind="int", minimum=1
+    )
     worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)
     load_balance: str = option(
         "lru",
@@ -104,6 +114,11 @@ class DeploySpec(Spec):
         kind="bool",
     )
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
+
+    @property
+    def scaling(self) -> Scaling:
+        """Return between which numbers of workers it scales by itself."""
+        return Scaling.of(self.num_workers, self.min_workers, self.max_workers, self.idle)
 
 
 @command("undeploy", run="byzer_magic.actions.actions:undeploy")
@@ -141,6 +156,8 @@ class UpdateSpec(Spec):
     infer_backend: str | None = _of_deploy("infer_backend")
     model_path: str | None = _of_deploy("model_path")
     num_workers: int | None = _of_deploy("num_workers")
+    min_workers: int | None = _of_deploy("min_workers")
+    max_workers: int | None = _of_deploy("max_workers")
     worker_concurrency: int | None = _of_deploy("worker_concurrency")
     load_balance: str | None = _of_deploy("load_balance")
     cpus_per_worker: float | None = _of_deploy("cpus_per_worker")

@@ -57,7 +57,7 @@ class Controller:
         """By the id of the plan: set when it is deployed, or when nothing is left of it."""
         self._spare = prestart.Spare()
         self._fleet = Fleet(FleetFile(LOCAL if preload.VARIABLE in os.environ else _address()))
-        self._rooms = Rooms(self._pools.stats, self._fleet.specs, self._pools.put_to_sleep, _free)
+        self._rooms = Rooms(self._pools.stats, self._fleet.specs, self._pools.put_to_sleep, self._pools.shrink, _free)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(())
         self._server = Server(
@@ -278,7 +278,7 @@ class Controller:
         yield await asyncio.to_thread(deployments.aliases)
 
     async def _make_room(self, request: messages.RoomRequest) -> AsyncIterator[Loading | bool]:
-        async with aclosing(self._rooms.enter(request.alias, request.spec)) as events:
+        async with aclosing(self._rooms.enter(request.alias, request.spec, waits=request.waits)) as events:
             async for event in events:
                 yield event
 

@@ -131,6 +131,8 @@ class Fleet:
             await asyncio.sleep(SYNC_SECONDS)
             changed = {}
             for alias, item in list(self._wanted.items()):
+                if item.spec.scaling.auto:  # the number is of the moment: the file has the one to begin with
+                    continue
                 state = await asyncio.to_thread(desired_state.find, item.plan_id)
                 if state is not None and state.workers != item.spec.num_workers:
                     changed[alias] = _scaled(item, state.workers)

@@ -28,20 +28,21 @@ from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime import prompt_check
 from byzer_magic.runtime.admission import Admission
-from byzer_magic.runtime.cluster import controller_link, desired_state, discovery, preload, prestart
+from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.authority import identity
 from byzer_magic.runtime.cluster.node import attach_log, has_others, hide_more, socket_folder, tail
 from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
-from byzer_magic.runtime.sleeper import Sleeper
 from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.upkeep import Upkeep
 from byzer_magic.runtime.workers import checking, making
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from byzer_magic.runtime.workers.events import events_of
 from byzer_magic.runtime.workers.group import Held, Workers
-from byzer_magic.runtime.workers.lifecycle import Lifecycle, events_of
+from byzer_magic.runtime.workers.lifecycle import Lifecycle
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Placed, Ready, Request, Waiting
 
@@ -66,13 +67,7 @@ class Pool:
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
         )
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
-        self._sleeper = Sleeper(
-            self._lifecycle,
-            self._admission,
-            spec.idle if plan.backend.info.local else None,
-            lambda: controller_link.room(self._plan.located, self._events.add),
-            self._events.add,
-        )
+        self._upkeep = Upkeep(plan, self._lifecycle, self._admission, self._events.add)
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
         self._title = making.title_of(plan)
         self._price = making.price_of(plan)
@@ -93,10 +88,10 @@ class Pool:
                 "history": self._history,
                 "watch": self._watch,
                 "logs": self._logs,
-                "scale": self._lifecycle.scale,
+                "scale": self._upkeep.scale,
                 "drain": self._lifecycle.drain,
                 "restart": self._lifecycle.restart,
-                "sleep": self._sleep,
+                "sleep": self._upkeep.sleep,
                 "update": self._update,
                 "spec": self._spec,
                 "undeploy": self._undeploy,
@@ -204,7 +199,7 @@ class Pool:
         if checked := self._capabilities:  # unknown until the model is loaded
             self._check_capability(request)
         started = time.monotonic()
-        self._sleeper.request_came()
+        self._upkeep.request_came()
         ticket = self._admission.ticket()
         gathering = Gathering(request)
         try:
@@ -245,7 +240,7 @@ class Pool:
     def _waiting(self, place: int) -> Waiting:
         """Return what a request at this place of the queue waits for."""
         loading = self._events.loading
-        if loading and (self._sleeper.is_waking or self._lifecycle.is_changing):
+        if loading and (self._upkeep.is_waking or self._lifecycle.is_changing):
             return Waiting(place, loading.stage, loading.fraction)
         return Waiting(place)
 
@@ -283,7 +278,7 @@ class Pool:
             outcomes=self._metrics.outcomes.stat(),
             uptime_seconds=time.monotonic() - self._created,
             error=self._error,
-            note=self._sleeper.why,
+            **self._upkeep.stat(),
             ttft_p50=self._metrics.ttft(0.5),
             ttft_p99=self._metrics.ttft(0.99),
             tokens_per_second=self._metrics.tokens_per_second,
@@ -314,24 +309,12 @@ class Pool:
         while True:
             await asyncio.sleep(1)
             self._metrics.tick(self._admission.running, self._admission.queued)
-            self._sleeper.tick()
-
-    async def _sleep(self, request: messages.SleepRequest) -> AsyncIterator[bool]:
-        """Unload the model until the next request; yield whether that was done.
-
-        Raises:
-            Unsupported: the model runs elsewhere.
-        """
-        if not self._plan.backend.info.local:
-            raise errors.Unsupported(
-                _("{alias} is an API: no model is loaded for it here.", alias=self._plan.spec.model),
-                _("Use undeploy to remove it."),
-            )
-        yield await self._sleeper.sleep(request.why or _("put to sleep by `sleep`"))
+            self._upkeep.tick()
 
     async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
         """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""
-        yield self._plan.spec
+        spec = self._plan.spec
+        yield spec if spec.scaling.auto else replace(spec, num_workers=self._lifecycle.count)
 
     async def _update(self, request: messages.DeployRequest) -> AsyncIterator[Event]:
         """Serve another plan, without a break; the last event is Ready.
@@ -356,7 +339,7 @@ class Pool:
             self._metrics.use(self._price)
             self._tries = plan.setup.params.get("saas.max_retries", 0)
             self._capabilities = workers.capabilities
-            self._sleeper.idle = plan.spec.idle if plan.backend.info.local else None
+            self._upkeep.use(plan)
             held.release()
 
         change = events_of(lambda notify: self._lifecycle.renew(plan, workers, prove, adopt, notify))

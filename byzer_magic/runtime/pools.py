@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from byzer_magic import errors
@@ -52,10 +52,17 @@ class Pools:
             return stat
         return None
 
-    async def put_to_sleep(self, alias: str, why: Text) -> None:
-        """Have a deployment unload its model, and show why."""
+    async def put_to_sleep(self, alias: str, why: Text, *, finish: bool) -> None:
+        """Have a deployment unload its model, and show why; with `finish` also one that has requests."""
         link = await asyncio.to_thread(self.link, alias)
-        await link.call("sleep", messages.SleepRequest(why))
+        await link.call("sleep", messages.SleepRequest(why, finish))
+
+    async def shrink(self, alias: str, workers: int, why: Text) -> None:
+        """Have a deployment reduce its workers, and show why; those that have requests finish them."""
+        link = await asyncio.to_thread(self.link, alias)
+        async with aclosing(link.stream("scale", messages.ScaleRequest(workers, why))) as events:  # type: ignore[type-var]  # a generator
+            async for _event in events:
+                pass
 
     async def describe(self, alias: str) -> Any:
         """Return what a deployment does, in words."""

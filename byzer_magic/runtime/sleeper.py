@@ -15,6 +15,7 @@ from byzer_magic.log import get_logger
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
+from byzer_magic.types import Event, Loading
 
 log = get_logger("sleeper")
 
@@ -25,8 +26,8 @@ class Sleeper:
     Args:
         lifecycle: the workers.
         admission: the requests.
-        idle: seconds without a request after which the workers sleep; None for never.
-        room: makes room for the model, while its block loads it.
+        idle: seconds without a request after which the workers sleep; 0 for never.
+        room: makes room for the model, while its block loads it; what it waits for is notified.
         notify: receives the events of a load.
         clock: returns seconds, of any origin.
     """
@@ -35,28 +36,32 @@ class Sleeper:
         self,
         lifecycle: Lifecycle,
         admission: Admission,
-        idle: float | None,
-        room: Callable[[], AbstractAsyncContextManager[None]],
+        idle: float,
+        room: Callable[[Notify], AbstractAsyncContextManager[None]],
         notify: Notify,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.why: Text | str = ""
         """Why the workers sleep, or why they could not be woken; empty while they are awake."""
+        self.stage: Loading | None = None
+        """What waking them waits for, or does."""
         self._lifecycle = lifecycle
         self._admission = admission
         self.idle = idle
-        """Seconds without a request after which they sleep; None or 0 for never."""
+        """Seconds without a request after which they sleep; 0 for never."""
         self._room = room
         self._notify = notify
         self._clock = clock
         self._used = clock()
         self._waking = False
+        self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        lifecycle.waking = self.wake
 
     @property
     def is_waking(self) -> bool:
-        """Return whether the model is to be loaded for requests that wait."""
-        return self._waking
+        """Return whether the model is to be loaded, or is being loaded."""
+        return self._waking or self._loading.locked()
 
     def tick(self) -> None:
         """Put the workers to sleep if they have been unused for long enough; called every second."""
@@ -72,28 +77,48 @@ class Sleeper:
             self._waking = True
             self._start(self._wake_up())
 
-    async def sleep(self, why: Text | str) -> bool:
-        """Put the workers to sleep; return whether they were awake and had nothing to do.
+    async def sleep(self, why: Text | str, *, finish: bool = False) -> bool:
+        """Put the workers to sleep; return whether that was done.
 
         Args:
             why: shown by `stat` and the panel.
+            finish: also where they have something to do: requests that run end first, those in the queue wake them
+                again. Without it, nothing happens then.
 
         Raises:
             NotDeployed: the deployment is being undeployed.
         """
-        if done := await self._lifecycle.sleep():
+        if done := await self._lifecycle.sleep(finish=finish):
             self.why = why
             log.info("asleep: %s", why)
+            if self._admission.queued:
+                self.request_came()
         return done
 
-    async def wake(self) -> None:
+    async def wake(self, notify: Notify | None = None) -> None:
         """Load the model again.
+
+        Args:
+            notify: receives the events, beside those who follow the deployment.
 
         Raises:
             ByzerError: it could not be loaded; the workers sleep on.
         """
-        async with self._room():
-            await self._lifecycle.wake(self._notify)
+
+        def tell(event: Event) -> None:
+            self.stage = event if isinstance(event, Loading) else None
+            self._notify(event)
+            if notify is not None:
+                notify(event)
+
+        async with self._loading:
+            if not self._lifecycle.is_asleep:
+                return
+            try:
+                async with self._room(tell):
+                    await self._lifecycle.wake(tell)
+            finally:
+                self.stage = None
         self.why = ""
         self._used = self._clock()
 

@@ -31,6 +31,12 @@ class ScaleRequest(msgspec.Struct, frozen=True):
     """Change the number of workers."""
 
     workers: int
+    why: Localizable = ""
+    """Shown by `stat` and the panel; empty for a command."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "why")
 
 
 class RestartRequest(msgspec.Struct, frozen=True):
@@ -103,6 +109,9 @@ class RoomRequest(msgspec.Struct, frozen=True):
 
     alias: str
     spec: DeploySpec
+    """With the number of workers that are to load the model."""
+    waits: bool = True
+    """Whether it waits for others that are in use; otherwise they are the reason of an error, NoRoom."""
 
 
 class SleepRequest(msgspec.Struct, frozen=True):
@@ -110,6 +119,8 @@ class SleepRequest(msgspec.Struct, frozen=True):
 
     why: Localizable = ""
     """Shown by `stat` and the panel; empty for a command."""
+    finish: bool = False
+    """Also where there are requests: those that run end first, those in the queue wake it again."""
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""

@@ -7,21 +7,24 @@ import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from byzer_magic import errors
-from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext, listed
+from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.transport import messages
+from byzer_magic.runtime.workers import reasons
 from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.runtime.workers.events import events_of
 from byzer_magic.runtime.workers.group import WorkerGroup, Workers
 from byzer_magic.types import Event, Loading, Ready
 
 CANCEL_SECONDS = 5.0
 """How long cancelled requests may take to free their slots."""
+FINISH_SECONDS = 1.0
+"""How often it is looked for workers that have come up while all are to finish their requests."""
 
 
 class Lifecycle:
@@ -43,6 +46,8 @@ class Lifecycle:
         """The workers that the deployment is to have."""
         self._reserved = 0
         """Number of workers whose resources are reserved beyond those of the pool's actor."""
+        self.waking: Callable[[Notify], Coroutine[Any, Any, None]] = self.wake
+        """How a command wakes the workers; a sleeper makes room for them first."""
         self._changing = asyncio.Lock()
         self._retiring: dict[int, asyncio.Task[None]] = {}
 
@@ -67,7 +72,7 @@ class Lifecycle:
             for index in self._indices if asleep else ():  # those with which the table began
                 self._admission.health(index, "asleep")
             for index in wanted.drained:
-                self._admission.drain(index, self._drained_error())
+                self._admission.drain(index, reasons.drained(self._plan.spec.model))
             if not asleep:
                 await self.group.current.add(self._indices, notify)
 
@@ -91,7 +96,7 @@ class Lifecycle:
         """
         async with self._turn():
             old = self._indices
-            new = self._unused(plan.spec.num_workers)
+            new = self._unused(self._count_of(plan))
             await self._check_room(len(new), plan)
             try:
                 await workers.add(new, notify)
@@ -107,6 +112,11 @@ class Lifecycle:
             for index in old:
                 self._retire(index)
             await asyncio.shield(asyncio.create_task(self._keep(plan)))
+
+    def _count_of(self, plan: Plan) -> int:
+        """Return the number of workers for another plan: those there are, where it scales and does not say it anew."""
+        limits, number = plan.spec.scaling, plan.spec.num_workers
+        return limits.within(self.count) if limits.auto and number == self._plan.spec.num_workers else number
 
     async def _keep(self, plan: Plan) -> None:
         await self._reserve(self.count)
@@ -125,24 +135,48 @@ class Lifecycle:
         """Return whether a change is in progress."""
         return self._changing.locked()
 
-    async def sleep(self) -> bool:
+    async def sleep(self, *, finish: bool = False) -> bool:
         """Unload the model of all workers and free their resources; return whether that was done.
 
-        Nothing happens while a request runs or is queued.
+        Args:
+            finish: let requests that run finish first, while those in the queue wait for the next load; without it,
+                nothing happens while there are any.
 
         Raises:
             NotDeployed: the model could not be loaded, or is being undeployed.
         """
         async with self._turn():
-            if self._admission.running or self._admission.queued or self.is_asleep:
+            if self.is_asleep or (not finish and (self._admission.running or self._admission.queued)):
                 return False
-            for (
-                index
-            ) in self._indices:  # before anything is awaited: a request that comes now is queued, and wakes them
+            await self._finish()
+            for index in self._indices:  # at once: a request that comes while they end is queued, and wakes them
                 self._admission.health(index, "asleep")
             for index in self._indices:
                 await self.group.remove(index)
+            if (limits := self._plan.spec.scaling).auto and self.count > limits.base:
+                self._indices = self._indices[: limits.base]  # so many are enough for the first request
+                self._admission.resize(self._indices, "asleep")
+                await self._save()
             return True
+
+    async def _finish(self) -> None:
+        """Dispatch no more requests until those that run have ended."""
+        held: set[int] = set()
+        try:
+            while (busy := [index for index in self._indices if self._admission.busy(index)]) or self._retiring:
+                up = [index for index in self._indices if self._admission.state(index) == "up"]
+                for index in up:  # also one that has come up meanwhile
+                    self._admission.health(index, "drained")
+                held.update(up)
+                if busy:
+                    await self._admission.idle(busy[0], FINISH_SECONDS)
+                else:
+                    await asyncio.wait(list(self._retiring.values()), timeout=FINISH_SECONDS)
+        except BaseException:  # cancelled
+            for index in held:
+                if self._admission.state(index) == "drained":
+                    self._admission.health(index, "up")
+            raise
 
     async def wake(self, notify: Notify) -> None:
         """Load the model again in all workers; queued requests go on as soon as the first of them is up.
@@ -278,16 +312,9 @@ class Lifecycle:
         """
         chosen = self._chosen(request.worker)
         for index in chosen:
-            self._admission.drain(index, self._drained_error())
+            self._admission.drain(index, reasons.drained(self._plan.spec.model))
         await self._save()
         yield sum(self._admission.busy(index) for index in chosen)
-
-    def _drained_error(self) -> errors.NotDeployed:
-        alias = self._plan.spec.model
-        return errors.NotDeployed(
-            _("{alias} is drained: it accepts no requests.", alias=alias),
-            _("To accept requests again: restart --model {alias}", alias=alias),
-        )
 
     async def restart(self, request: messages.RestartRequest) -> AsyncIterator[Event]:
         """Restart one worker after the other, each when its requests have finished; this also ends a drain.
@@ -301,7 +328,7 @@ class Lifecycle:
         for event in self._waiting():
             yield event
         if self.is_asleep:
-            async with aclosing(events_of(self.wake)) as events:  # type: ignore[type-var]  # a generator
+            async with aclosing(events_of(self.waking)) as events:  # type: ignore[type-var]  # a generator
                 async for event in events:
                     yield event
             yield self._ready(time.monotonic())
@@ -328,7 +355,7 @@ class Lifecycle:
                     index,
                 )
             if not await self._admission.idle(index, grace):
-                self._admission.cancel(index, self._grace_exceeded(index, grace))
+                self._admission.cancel(index, reasons.restarted(self._plan.spec.model, index, grace))
                 await self._admission.idle(index, CANCEL_SECONDS)
             waited = True
         finally:
@@ -340,42 +367,9 @@ class Lifecycle:
         self._admission.undrain(index)
         await self._save()
 
-    def _grace_exceeded(self, index: int, grace: float) -> errors.WorkerLost:
-        return errors.WorkerLost(
-            _(
-                "{alias} worker {index} was restarted; this request did not finish within {seconds:g} s.",
-                alias=self._plan.spec.model,
-                index=index,
-                seconds=grace,
-            ),
-            _("The partial response is kept; send the request again. A longer --grace lets more requests finish."),
-        )
-
     def _chosen(self, worker: int | None) -> list[int]:
         if worker is None:
             return list(self._indices)
         if worker not in self._indices:
-            alias = self._plan.spec.model
-            known: str = listed(map(str, self._indices))
-            if self.count > 2 and self._indices == list(range(self.count)):
-                known = f"0-{self.count - 1}"
-            raise errors.CommandError(
-                _("{alias} has no worker {index}.", alias=alias, index=worker),
-                _("Its workers: {indices}.", indices=known),
-            )
+            raise reasons.no_such_worker(self._plan.spec.model, worker, self._indices)
         return [worker]
-
-
-async def events_of(work: Callable[[Notify], Coroutine[Any, Any, None]]) -> AsyncIterator[Event]:
-    """Run `work` and yield the events that it reports; closing the iterator cancels it."""
-    events: asyncio.Queue[Event | None] = asyncio.Queue()
-    task = asyncio.create_task(work(events.put_nowait))
-    task.add_done_callback(lambda _done: events.put_nowait(None))
-    try:
-        while (event := await events.get()) is not None:
-            yield event
-        await task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, errors.ByzerError):
-            await task

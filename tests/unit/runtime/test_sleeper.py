@@ -31,7 +31,8 @@ class Workers:
     def is_asleep(self) -> bool:
         return self.admission.state(0) == "asleep"
 
-    async def sleep(self) -> bool:
+    async def sleep(self, *, finish: bool = False) -> bool:
+        assert not finish
         if self.admission.running or self.admission.queued or self.is_asleep:
             return False
         self.admission.health(0, "asleep")
@@ -52,12 +53,17 @@ class Workers:
 class Case:
     """A sleeper with one worker, and its clock."""
 
-    def __init__(self, idle: float | None = 600.0) -> None:
+    def __init__(self, idle: float = 600.0) -> None:
         self.now = 1000.0
         self.admission = Admission(1, 2)
         self.workers = Workers(self.admission)
         self.sleeper = Sleeper(
-            self.workers, self.admission, idle, contextlib.nullcontext, lambda _event: None, lambda: self.now
+            self.workers,
+            self.admission,
+            idle,
+            lambda _tell: contextlib.nullcontext(),
+            lambda _event: None,
+            lambda: self.now,
         )  # type: ignore[arg-type]
 
     async def after(self, seconds: float) -> None:
@@ -100,7 +106,7 @@ async def test_time_counts_from_the_end_of_the_last_request() -> None:
 
 
 async def test_workers_without_idle_time_never_sleep() -> None:
-    case = Case(None)
+    case = Case(0.0)
     await case.after(1e9)
     assert not case.workers.is_asleep
 

@@ -9,7 +9,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.runtime.workers.engine_workers import Notify
-from byzer_magic.runtime.workers.lifecycle import events_of
+from byzer_magic.runtime.workers.events import events_of
 from byzer_magic.types import Loading
 
 
