@@ -130,6 +130,16 @@ class Pretended:
         workers = [worker(index) for index in range(spec.num_workers)]
         self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], workers=workers)
 
+    async def sleep(self, alias: str) -> bool:
+        self.models[alias] = msgspec.structs.replace(ill(self.models[alias], "asleep", "asleep"), note="told to")
+        return True
+
+    async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
+        self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], waking=True, note="")
+        yield Loading(stage="reading", fraction=0.5)
+        await asyncio.sleep(0.5)
+        self.models[spec.model] = msgspec.structs.replace(ill(self.models[spec.model], "up", "up"), waking=False)
+
     async def undeploy(self, spec: UndeploySpec) -> int:
         del self.models[spec.model]
         return 0
@@ -147,6 +157,7 @@ class NotingManager:
 
     def __init__(self, *, ray: bool = True) -> None:
         self.asked: list[Any] = []
+        self.asleep = False
         self.ray = ray
 
     async def names(self) -> list[str]:
@@ -169,6 +180,14 @@ class NotingManager:
     async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
         self.asked.append(spec)
         yield Loading("restarting", 0)
+
+    async def sleep(self, alias: str) -> bool:
+        self.asked.append(f"sleep {alias}")
+        self.asleep, before = True, self.asleep
+        return not before
+
+    async def stat(self, alias: str) -> ModelStat:
+        return ill(model(alias), *(["asleep"] * 2 if self.asleep else []))
 
     async def drain(self, spec: DrainSpec) -> int:
         self.asked.append(spec)

@@ -99,10 +99,12 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
 
 
 def _say_notes(context: Context, stats: list[ModelStat]) -> None:
-    """Name the deployments whose pools fill their cores, and the keys of those that have several."""
+    """Name the keys of deployments that have several, their limits of workers, and pools that fill their cores."""
     for stat in stats:
         if keys := stat_cells.keys(stat):
             context.output.say(_("{label}: {text}", label=stat.model, text=keys))
+        if scaling := stat_cells.scaling(stat):
+            context.output.say(_("{label}: {text}", label=stat.model, text=scaling))
         if full := stat_cells.full(stat):
             context.output.say(_("{label}: {text}", label=stat.model, text=full))
 

@@ -51,7 +51,8 @@ test("state keeps typed keys apart from values", () => {
 });
 
 test("references name a secret", () => {
-  for (const text of ["${A}", "env:A", "keyring:a/b", "${A},env:B", "keyring:a/b, keyring:a/c"]) assert.ok(isReference(text));
+  for (const text of ["${A}", "env:A", "keyring:a/b", "${A},env:B", "keyring:a/b, keyring:a/c"])
+    assert.ok(isReference(text));
   for (const text of ["sk-1", "$A", "env:", "env:A,sk-1", "keyring:a/b,sk-1"]) assert.ok(!isReference(text));
 });
 

@@ -15,6 +15,8 @@ const FRAME = `
     <button type="button" data-do="cancel"></button><span class="bz-status"></span></form></template>
   <template data-tray="scale"><form><input type="number" name="value"><button>Scale</button>
     <button type="button" data-do="cancel"></button><span class="bz-status"></span></form></template>
+  <template data-tray="more"><form><button type="button" data-do="sleep"></button><button type="button" data-do="wake"></button>
+    </form></template>
   <template data-tray="logs"><form><button>Refresh</button><span class="bz-status"></span></form><pre class="bz-log"></pre></template>`;
 
 function row(alias, state = "ready") {
@@ -130,6 +132,23 @@ test("scaling begins with the workers that there are, and shows replies in its t
   kernel.emit("reply", { state: "failed", text: "no such model" }, id);
   assert.ok(line.classList.contains("bz-bad"));
   assert.equal(panel.waiting.size, 0);
+});
+
+test("a model that is loaded here can sleep, one that sleeps can be woken, an API neither", () => {
+  const cell = { awake: "<b data-local></b>", asleep: '<b data-local></b><i class="bz-sign bz-asleep"></i>', api: "" };
+  for (const [how, offered] of Object.entries({ awake: ["sleep"], asleep: ["wake"], api: [] })) {
+    show([how], { [how]: row(how, cell[how]) });
+    act(how, "more").click();
+    const buttons = [...panel.root.querySelectorAll(".bz-tray button")].filter((button) => !button.hidden);
+    assert.deepEqual(
+      buttons.map((button) => button.dataset.do),
+      offered,
+    );
+    for (const button of buttons) {
+      button.click();
+      assert.equal(kernel.last(offered[0]).model, how);
+    }
+  }
 });
 
 test("a click that waits for a busy kernel shows it", async () => {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from byzer_magic.i18n import gettext as _, lazy_gettext as _l, listed, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext as _l, listed, localized, ngettext
 from byzer_magic.rendering.amounts import duration, money
 from byzer_magic.rendering.deployments import sparkline
 from byzer_magic.rendering.markup import tag
@@ -81,7 +81,7 @@ class State(NamedTuple):
     """The state of a deployment or a worker."""
 
     kind: str
-    """up, part, loading, down, drained, asleep or stale: the colour and shape of its sign."""
+    """up, part, loading, down, drained, asleep, waking or stale: the colour and shape of its sign."""
     text: str
     """Shown where it is not simply up."""
 
@@ -101,6 +101,8 @@ def state_of(stat: ModelStat, age: float) -> State:
         return State("up", _("up"))
     if up:
         return State("part", _("{up} of {count} up", up=up, count=len(healths)))
+    if stat.waking:
+        return State("waking", _("waking: {why}", why=localized(stat.note)) if stat.note else _("waking"))
     if "asleep" in healths:
         return State("asleep", _("asleep: {why}", why=localized(stat.note)) if stat.note else _("asleep"))
     if stat.error:
@@ -121,7 +123,7 @@ def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
     busy = sum(worker.limit - worker.free for worker in stat.workers)
     idle = min((worker.idle_seconds for worker in stat.workers if worker.requests), default=None)
     return {
-        "model": _name(stat.model, _about(stat), state_of(stat, age), len(stat.workers)),
+        "model": _name(stat.model, _about(stat), state_of(stat, age), len(stat.workers), local=stat.local),
         "slots": slots(busy, sum(worker.limit for worker in stat.workers)),
         "queue": count(stat.queued),
         "requests": count(stat.requests),
@@ -204,7 +206,7 @@ def stat_rows(stats: Sequence[ModelStat], columns: Sequence[str] = STAT_COLUMNS)
         cells = model_cells(stat, plain(""), 0.0)
         name = _name(stat.model, "", state_of(stat, 0.0))
         facts = {"model": name, "type": plain(stat.kind), "can": plain(" ".join(stat.capabilities))}
-        facts["workers"] = right(f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}")
+        facts["workers"] = right(_workers(stat))
         known = cells | facts
         rows.append({heading(name): known[name] for name in columns})
     return rows
@@ -304,10 +306,28 @@ def keys(stat: ModelStat) -> str:
     return str(localized(listed([count, *(key.text for key in out)])))
 
 
-def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
+def _workers(stat: ModelStat) -> str:
+    """Return how many workers of a deployment are up, of how many, and between which numbers it scales."""
+    up = f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}"
+    return f"{up} ({stat.min_workers}-{stat.max_workers})" if stat.max_workers else up
+
+
+def scaling(stat: ModelStat) -> str:
+    """Return why a deployment has as many workers as it has, and between which numbers it scales; empty without."""
+    if not stat.max_workers:
+        return ""
+    count, low, high = len(stat.workers), stat.min_workers, stat.max_workers
+    limits = ngettext(
+        "{count} worker (limits {low}-{high})", "{count} workers (limits {low}-{high})",
+        count=count, low=low, high=high,
+    )  # fmt: skip
+    return _("{what}: {why}", what=limits, why=localized(stat.scaled)) if stat.scaled else limits
+
+
+def _name(name: str, about: str, state: State, workers: int = 0, *, local: bool = False) -> Cell:
     sign = tag("span", class_=f"bz-sign bz-{state.kind}", role="img", aria_label=state.text)
-    count = workers or None  # the initial value of the form to scale
-    parts = [sign + tag("span", name, class_="bz-name", data_workers=count)]
+    facts = {"data_workers": workers or None, "data_local": local or None}  # for the form to scale, and the buttons
+    parts = [sign + tag("span", name, class_="bz-name", **facts)]
     if state.kind != "up":
         parts.append(tag("span", state.text, class_="bz-state"))
     if about:

@@ -12,13 +12,15 @@ ICONS = {
     "logs": "M3 4h10M3 8h10M3 12h6",
     "scale": "M3 13V9M8 13V6M13 13V3",
     "drain": "M6 3v10M10 3v10",
+    "sleep": "M12.5 9.5A5 5 0 1 1 6.5 3.5a4 4 0 0 0 6 6z",
+    "wake": "M8 5a3 3 0 1 1 0 6 3 3 0 0 1 0-6M8 1v2M8 13v2M1 8h2M13 8h2M3.4 3.4l1 1M11.6 11.6l1 1",
     "restart": "M13 8a5 5 0 1 1-1.5-3.6M13 2v3h-3",
     "undeploy": "M3 5h10M6 5V3h4v2M4.5 5l.7 8h5.6l.7-8",
     "more": "M3.5 8h.01M8 8h.01M12.5 8h.01",
     "close": "M4 4l8 8M12 4l-8 8",
 }
 """SVG paths in a square of 16 units."""
-MODEL_ACTIONS = ("chat", "logs", "scale", "restart", "drain", "undeploy")
+MODEL_ACTIONS = ("chat", "logs", "scale", "sleep", "wake", "restart", "drain", "undeploy")
 WORKER_ACTIONS = ("restart", "drain")
 FIRST = {"chat": "bz-icon bz-first", "more": "bz-icon bz-first bz-more"}
 """Buttons that even a narrow row has, and their classes."""
@@ -50,6 +52,10 @@ def _label(name: str, alias: str) -> str:
             return _("Logs of {alias}", alias=alias)
         case "scale":
             return _("Change the number of workers of {alias}", alias=alias)
+        case "sleep":
+            return _("Unload the model of {alias} until the next request", alias=alias)
+        case "wake":
+            return _("Load the model of {alias} again", alias=alias)
         case "restart":
             return _("Restart {alias}", alias=alias)
         case "drain":
@@ -92,6 +98,8 @@ def _forms() -> dict[str, Markup]:
     names = {
         "logs": _("Logs"),
         "scale": _("Scale"),
+        "sleep": _("Sleep"),
+        "wake": _("Wake"),
         "restart": _("Restart"),
         "drain": _("Drain"),
         "undeploy": _("Undeploy"),

@@ -28,7 +28,7 @@ STEP = 10
 """Seconds per point in the plots of ten minutes."""
 LEFT = ("slots", "rate")
 """Columns aligned to the left, beside the first; the others are numbers."""
-NOTES = {"!": "bz-failed", "^": "bz-full"}
+NOTES = {"!": "bz-failed", "^": "bz-full", "+": "bz-scaling"}
 """Notes below a deployment that its snapshot has, too, and their classes."""
 
 
@@ -73,6 +73,8 @@ def view(
             rows[f"{alias}/!"] = {"note": stat_cells.plain(_("loading failed: {why}", why=stat.error))}
         if full := stat_cells.full(stat):
             rows[f"{alias}/^"] = {"note": stat_cells.plain(full)}
+        if scaling := stat_cells.scaling(stat):
+            rows[f"{alias}/+"] = {"note": stat_cells.plain(scaling)}
         if alias in wanted:
             rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
             rows |= {f"{alias}/>{arm.alias}": stat_cells.arm_cells(arm) for arm in stat.arms}
@@ -91,7 +93,9 @@ def summary(stats: Sequence[ModelStat]) -> str:
     busy = sum(worker.limit - worker.free for stat in stats for worker in stat.workers)
     slots = sum(worker.limit for stat in stats for worker in stat.workers)
     waiting = sum(stat.queued for stat in stats)
-    ailing = sum(stat_cells.state_of(stat, 0.0).kind != "up" for stat in stats)
+    states = [stat_cells.state_of(stat, 0.0).kind for stat in stats]
+    asleep = states.count("asleep")
+    ailing = len(states) - asleep - states.count("up")
     costs: dict[str, float] = {}
     for stat in stats:
         if stat.cost is not None:
@@ -99,6 +103,7 @@ def summary(stats: Sequence[ModelStat]) -> str:
     parts = [
         ngettext("{count} deployment", "{count} deployments", count=len(stats)),
         _("{count} not up", count=ailing) if ailing else "",
+        _("{count} asleep", count=asleep) if asleep else "",
         _("{busy}/{slots} slots busy", busy=f"{busy:,}", slots=f"{slots:,}"),
         _("{count} queued", count=waiting) if waiting else "",
         " + ".join(filter(None, (amounts.money(cost, currency) for currency, cost in sorted(costs.items())))),

@@ -45,6 +45,9 @@ async def _run(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Re
             events = manager.restart(RestartSpec(model=alias, worker=worker))
             async for reply in _progress(events):
                 yield reply
+        case "sleep" | "wake" as which:
+            async for reply in _sleep_or_wake(manager, alias, which):
+                yield reply
         case "drain":
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
             yield {"state": "done", "text": _("No new requests are sent; {count} still in flight.", count=left)}
@@ -63,6 +66,17 @@ async def _run(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Re
         case "logs":
             lines = await manager.logs(alias, LOG_LINES)
             yield {"state": "done", "text": "" if lines else _("The log is empty."), "log": "\n".join(lines)}
+
+
+async def _sleep_or_wake(manager: Manager, alias: str, which: str) -> AsyncIterator[Reply]:
+    if which == "sleep":
+        slept = await manager.sleep(alias)
+        yield {"state": "done", "text": _("Asleep.") if slept else _("Not now: it has requests to finish.")}
+    elif (await manager.stat(alias)).is_asleep:
+        async for reply in _progress(manager.restart(RestartSpec(model=alias))):
+            yield reply
+    else:
+        yield {"state": "done", "text": _("It is awake.")}
 
 
 async def _progress(events: AsyncIterator[Event]) -> AsyncIterator[Reply]:

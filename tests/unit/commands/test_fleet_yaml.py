@@ -12,6 +12,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import CommandError
 from tests.property.test_command_roundtrip import PLACEHOLDER
 
+
 def is_kept(text: str) -> bool:
     """Return whether a file keeps a text as it is: not its spaces, and a guide's placeholder is refused."""
     return text.strip() == text and not PLACEHOLDER.fullmatch(text)
@@ -26,7 +27,9 @@ deployments = st.builds(
     min_workers=st.one_of(st.none(), st.integers(0, 9)),
     max_workers=st.one_of(st.none(), st.integers(1, 99)),
     idle=st.one_of(st.none(), st.floats(0, 1e6)),
-    infer_params=st.dictionaries(names.map("saas.{}".format), st.text(string.printable, min_size=1).filter(is_kept), max_size=4),
+    infer_params=st.dictionaries(
+        names.map("saas.{}".format), st.text(string.printable, min_size=1).filter(is_kept), max_size=4
+    ),
 )
 
 

@@ -7,6 +7,7 @@ import { report, Trays } from "./trays.js";
 const HIDDEN_AFTER = 4000; // a panel that is scrolled past is not hidden
 const SILENT_AFTER = 8000;
 const QUEUED_AFTER = 600;
+const AT_ONCE = ["restart", "sleep", "wake"]; // nothing is asked first
 
 /**
  * A click or a form that the kernel has not done yet.
@@ -164,7 +165,7 @@ export class Panel {
     else if (what === "toggle") {
       this.ask(button, "open", { model: group, open: button.getAttribute("aria-expanded") !== "true" });
     } else if (isWorker) this.act(button, group, what, { worker: Number(row?.dataset.key?.split("/").at(-1)) });
-    else if (what === "restart") this.act(button, group, what);
+    else if (AT_ONCE.includes(what)) this.act(button, group, what);
     else this.open(group, what, button);
   }
 
@@ -229,6 +230,7 @@ export class Panel {
   open(group, what, button) {
     const tray = this.trays.show(group, what, button);
     if (!tray) return;
+    if (what === "more") this.hideUseless(group, tray);
     if (what === "scale") {
       const input = find(tray, "input");
       input.value = this.rows.row(group)?.querySelector("[data-workers]")?.getAttribute("data-workers") ?? 1;
@@ -236,6 +238,21 @@ export class Panel {
       input.select();
     } else if (what === "logs") this.ask(find(tray, "form button"), "logs", { model: group }, tray);
     else find(tray, "form button").focus();
+  }
+
+  /**
+   * Leave out of the list of actions what the row does not offer now either.
+   * @param {string} group
+   * @param {HTMLElement} tray
+   */
+  hideUseless(group, tray) {
+    const row = this.rows.row(group);
+    const local = !!row?.querySelector("[data-local]");
+    const asleep = !!row?.querySelector(".bz-sign.bz-asleep");
+    for (const [what, useful] of Object.entries({ sleep: local && !asleep, wake: local && asleep })) {
+      const button = /** @type {HTMLElement | null} */ (tray.querySelector(`[data-do="${what}"]`));
+      if (button) button.hidden = !useful;
+    }
   }
 
   /**

@@ -74,6 +74,12 @@ def test_pool_that_fills_its_core_is_marked_and_explained(share: float, *, full:
     assert ("second alias" in stat_cells.full(stat)) == full
 
 
+def test_workers_have_their_limits_where_they_scale() -> None:
+    rows = stat_cells.stat_rows([model(min_workers=0, max_workers=4), model()])
+    assert [str(row["Workers"]) for row in rows] == ["2/2 (0-4)", "2/2"]
+    assert stat_cells.scaling(model()) == ""
+
+
 def test_full_pool_is_explained_in_chinese() -> None:
     with using("zh"):
         text = stat_cells.full(model(pool_cpu=0.97))

@@ -54,6 +54,30 @@ def test_view_and_snapshot_explain_a_full_pool_below_its_row() -> None:
     assert calm["order"] == ["a", "b"], "the note goes when the load does"
 
 
+def test_view_says_between_which_numbers_of_workers_a_deployment_scales_and_why() -> None:
+    why = "from 1 to 2: 3 requests were waiting"
+    shown = seen(fleet(model("a", min_workers=1, max_workers=4, scaled=why), model("b")))
+    assert list(shown.rows) == ["a", "a/+", "b"]
+    assert str(shown.rows["a/+"]["note"]) == f"2 workers (limits 1-4): {why}"
+    assert f"a: 2 workers (limits 1-4): {why}" in table.snapshot(shown, [], "now")[1]
+
+
+def test_row_says_whether_its_model_can_sleep_sleeps_or_wakes_and_why() -> None:
+    awake = model("a", local=True)
+    asleep = ill(model("b", local=True, note="no requests for 10m"), "asleep", "asleep")
+    waking = ill(model("c", local=True, waking=True, note="waiting for resources used by a"), "asleep", "asleep")
+    shown = seen(fleet(awake, asleep, waking, model("d")))
+    rows = {key: table.row(key, cells, live=True) for key, cells in shown.rows.items()}
+    assert ["data-local" in rows[key] for key in "abcd"] == [True, True, True, False]
+    assert "bz-sign bz-asleep" in rows["b"]
+    assert "asleep: no requests for 10m" in rows["b"]
+    assert "bz-sign bz-waking" in rows["c"]
+    assert "waking: waiting for resources used by a" in rows["c"]
+    assert "1 not up · 1 asleep" in shown.summary
+    text = table.snapshot(shown, [], "now")[1]
+    assert "b (asleep: no requests for 10m)" in text
+
+
 def test_view_names_the_endpoint_of_the_cluster() -> None:
     found, now = fleet(model("a")), (time.time(), time.monotonic())
     shown = table.view(found, {}, (), now, "http://127.0.0.1:8000")
@@ -84,7 +108,7 @@ def test_row_buttons_name_action_and_alias() -> None:
     shown = seen(fleet(model("gpt")), {"gpt"})
     html = "".join(table.row(key, cells, live=True) for key, cells in shown.rows.items())
     labels = [attrs["aria-label"] for tag, attrs in Page(html).elements if tag == "button"]
-    assert len(labels) == len(set(labels)) == 1 + 7 + 2 * 2
+    assert len(labels) == len(set(labels)) == 1 + 9 + 2 * 2
     assert all("gpt" in label for label in labels)
 
 

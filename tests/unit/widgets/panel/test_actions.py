@@ -48,6 +48,15 @@ async def test_perform_drain_of_one_worker_or_all() -> None:
     assert (manager.asked[-1].worker, reported[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
 
 
+async def test_perform_sleep_and_wake() -> None:
+    manager = NotingManager()
+    assert (await replies(manager, type="wake", model="m"))[-1]["text"] == "It is awake."
+    assert (await replies(manager, type="sleep", model="m"))[-1]["text"] == "Asleep."
+    assert (await replies(manager, type="sleep", model="m"))[-1]["text"] == "Not now: it has requests to finish."
+    assert (await replies(manager, type="wake", model="m"))[-1] == {"state": "done", "text": "Done."}
+    assert manager.asked[-1].model == "m"
+
+
 async def test_perform_undeploy_and_logs() -> None:
     manager = NotingManager()
     assert (await replies(manager, type="undeploy", model="m"))[-1]["text"] == "Undeployed."
