@@ -33,7 +33,7 @@ from tests.browser.driver import (
     write_notebook,
 )
 from tests.conftest import KEY, short_folder
-from tests.servers.process import Process, own
+from tests.servers.process import Process
 
 SIZE = {"width": 1280, "height": 900}
 START_SECONDS = 90
@@ -141,34 +141,6 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     if lab.page.evaluate("document.body.dataset.jpThemeLight") == "false":
         Notebook(lab.page, lab.folder).dark(on=False)
     lab.watch.check()
-
-
-@pytest.fixture
-def seven(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
-    """Open a new notebook in Notebook 7, in its own page; the same is checked after the test."""
-    assert manager.connected
-    page = lab.page.context.new_page()
-    watch = Watch(page)
-
-    def make(cells: Sequence[str]) -> Notebook:
-        path = lab.folder / f"seven{next(NUMBERS)}.ipynb"
-        write_notebook(path, cells)
-        page.goto(lab.url(f"notebooks/{path.name}"), timeout=START_SECONDS * 1000)
-        opened = Notebook(page, path)
-        opened.started()
-        return opened
-
-    yield make
-    page.evaluate("window.jupyterapp?.shell.currentWidget?.sessionContext.shutdown()")
-    page.close()
-    watch.check()
-
-
-@pytest.fixture(scope="package")
-def claude() -> Iterator[Process]:
-    """A provider with another API."""
-    with own("claude", KEY) as running:
-        yield running
 
 
 class Models:

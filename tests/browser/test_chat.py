@@ -299,17 +299,6 @@ def test_chat_is_accessible(opened) -> None:  # type: ignore[no-untyped-def]  # 
         accessible(chat.root)
 
 
-def test_chat_works_in_notebook_7(seven, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
-    models.keep(m="gpt-4o")
-    book = seven(["%load_ext byzer_magic", "%byzer chat m"])
-    book.run(0)
-    book.run(1)
-    chat = Chat(book, 1)
-    expect(chat.ask(f"say:{ANSWER}").locator("math")).to_have_count(2)
-    assert not book.cell(1).locator(".bz-chat-kept").is_visible()
-    book.screenshot("chat-seven")
-
-
 GROWTH = """cell => new Promise(done => {
     const heights = [];
     const look = () => {

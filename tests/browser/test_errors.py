@@ -19,7 +19,7 @@ LOAD = f"%load_ext byzer_magic\nKEY = {KEY!r}"
 
 
 def test_error_of_a_refused_key_is_one_block_with_details(notebook: Opener, models: Models) -> None:
-    models.deploy("m", key="sk-wrong-0123456789abcdef")
+    models.keep(wrong_key="m")
     book = notebook([LOAD, "%%chat m\nhello", "print('after')"])
     book.run(0)
     cell = book.run(1)
@@ -69,7 +69,7 @@ def test_error_of_a_failed_load_has_the_log_in_its_details(notebook: Opener, lab
 
 
 def test_errors_are_chinese_around_the_providers_text(notebook: Opener, models: Models) -> None:
-    models.deploy("m", key="sk-wrong-0123456789abcdef")
+    models.keep(wrong_key="m")
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%%chat m\nhello"])
     book.run_all()
     expect(book.cell(2)).to_contain_text("API Key 无效（401）：Incorrect API key provided: ***.\n请检查 saas.api_key。")
@@ -90,7 +90,7 @@ def test_errors_are_caught_by_class_without_output(notebook: Opener) -> None:
 
 
 def test_error_in_a_terminal_is_text_with_details_by_tb(ipython: Callable[..., str], models: Models) -> None:
-    models.deploy("m", key="sk-wrong-0123456789abcdef")
+    models.keep(wrong_key="m")
     shown = ipython(["%load_ext byzer_magic", "%chat m hello"])
     assert shown.count("invalid API key (401)") == 1
     assert "Details: %tb" in shown

@@ -297,18 +297,6 @@ def test_form_in_a_terminal_is_help_and_a_command(ipython: Callable[..., str]) -
     assert "--num_workers" in text
 
 
-def test_form_works_in_notebook_7(seven: Opener) -> None:
-    book = seven(["%load_ext byzer_magic", "%byzer form deepseek-chat"])
-    book.run(0)
-    book.run(1)
-    form = Form(book, 1)
-    form.input("model").fill("seven")
-    expect(form.line).to_contain_text("--model seven")
-    form.button("Insert as cell").click()
-    expect(book.cell(2)).to_contain_text("%byzer deploy --model seven")
-    book.screenshot("form-notebook7")
-
-
 THREADS = "import threading; print(*(one.name for one in threading.enumerate() if one.name == 'byzer-form'), 'end')"
 
 

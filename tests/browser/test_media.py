@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 from tests.browser.checks import accessible, english, walk
 from tests.browser.conftest import Models
 from tests.browser.driver import Notebook, to_html
-from tests.models import speech, whisper
+from tests.models import speech
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
@@ -51,10 +51,9 @@ def player(cell: Locator) -> dict[str, float]:
 
 
 def test_transcript_time_seeks_the_audio(opened: Callable[..., Notebook]) -> None:
-    deploy = f"%byzer deploy --pretrained_model_type custom/whisper --model_path {whisper.tiny_en_ct2()} --model listen"
-    book = opened(f"{deploy} --cpus_per_worker 0.001", f"%chat listen --audio {speech.story()}")
-    book.run(1)
-    cell = book.run(2)
+    params = "--params response_format=verbose_json prompt=segments:12"
+    book = opened(f"%chat far --audio {speech.story()} {params}", far="whisper-1")
+    cell = book.run(1)
     lines = cell.locator("[data-bz-seek]")
     expect(lines.nth(5)).to_be_visible()
     wanted = float(str(lines.nth(5).get_attribute("data-bz-seek")))
@@ -66,10 +65,10 @@ def test_transcript_time_seeks_the_audio(opened: Callable[..., Notebook]) -> Non
     cell.locator(".bz-wave").click(position={"x": 6, "y": 10})
     book.page.wait_for_function("() => document.querySelector('audio').currentTime < 5")
     cell.locator("audio").evaluate("audio => audio.pause()")
-    accessible(book.output(2))
+    accessible(book.output(1))
     book.screenshot("transcript-light", cell)
     book.dark()
-    accessible(book.output(2))
+    accessible(book.output(1))
     book.screenshot("transcript-dark", cell)
     book.dark(on=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,14 @@ WRONG = "sk-wrong-7d1f0a9b8c6e"
 SECRETS = (KEY, WRONG)
 
 
-def cells(url: str, folder: Path) -> list[str]:
-    """Return the cells; the keys are read from files, so that no cell's text has them."""
+def cells(url: str, folder: Path, deployed: Collection[str] = ()) -> list[str]:
+    """Return the cells; the keys are read from files, so that no cell's text has them.
+
+    Args:
+        url: the provider's.
+        folder: where the notebook is.
+        deployed: those of `MODELS` that are deployed already; the second cell deploys the others.
+    """
     (folder / "key.txt").write_text(KEY)
     (folder / "wrong.txt").write_text(WRONG)
     start = "%load_ext byzer_magic\nKEY, WRONG_KEY = open('key.txt').read(), open('wrong.txt').read()"
@@ -35,7 +41,11 @@ def cells(url: str, folder: Path) -> list[str]:
         "deploy --pretrained_model_type saas/openai --cpus_per_worker 0.001 --infer_params saas.base_url={url}/v1"
         " saas.api_key=${{{key}}} saas.model={model} --model {alias}"
     )
-    lines = [deploy.format(url=url, key="KEY", model=model, alias=alias) for alias, model in MODELS.items()]
+    lines = [
+        deploy.format(url=url, key="KEY", model=model, alias=alias)
+        for alias, model in MODELS.items()
+        if alias not in deployed
+    ]
     lines.append(deploy.format(url=url, key="WRONG_KEY", model="gpt-4o", alias="locked"))
     return [
         start,

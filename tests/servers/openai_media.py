@@ -140,9 +140,20 @@ async def transcriptions(request: web.Request, check_model: Callable[[Any], None
         return web.json_response({"text": text, "usage": {"type": "duration", "seconds": 1}})
     with wave.open(io.BytesIO(data)) as file:
         seconds = file.getnframes() / file.getframerate()
-    segments = [{"id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": text, "tokens": [1], "avg_logprob": -0.1}]
+    segments = parts(text, seconds, int(asked.get("segments", 1)))
     body = {"task": "transcribe", "language": "english", "duration": seconds, "text": text, "segments": segments}
     return web.json_response(body)
+
+
+def parts(text: str, seconds: float, count: int) -> list[dict[str, Any]]:
+    """Return the segments of a transcript: one, or so many of the same length, each with a text of its own."""
+    texts = [text] if count == 1 else [f"part {number}: {text}" for number in range(count)]
+    each = seconds / count
+    return [
+        {"id": number, "seek": 0, "start": number * each, "end": (number + 1) * each, "text": said, "tokens": [1],
+         "avg_logprob": -0.1}
+        for number, said in enumerate(texts)
+    ]  # fmt: skip
 
 
 def png(size: str, text: str) -> bytes:

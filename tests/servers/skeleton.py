@@ -1,9 +1,9 @@
 """What the test providers have in common: knobs in prompts, a journal of what came in, and a main program.
 
 A prompt may begin with knobs: `fault:<name>` for an error (`retry_after=3` after it is sent as a header),
-`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response, `streams:no` for a server
-that refuses to stream; with `only:second` the fault is for requests with the second key, which is the key with
-`-second` at its end. The faults that every provider has, in its own words:
+`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response, `segments:9` for so many
+parts of a transcript, `streams:no` for a server that refuses to stream; with `only:second` the fault is for requests
+with the second key, which is the key with `-second` at its end. The faults that every provider has, in its own words:
 
     401 403 404 context 429 500 529   errors with the provider's own status, code and sentence
     refuse      the connection is closed before any response
@@ -28,7 +28,9 @@ from typing import Any
 
 from aiohttp import web
 
-KNOB = re.compile(r"(tokens|slow|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
+KNOB = re.compile(
+    r"(tokens|segments|slow|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S
+)
 
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
 NUMBERS = itertools.count(1)
