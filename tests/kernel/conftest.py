@@ -106,6 +106,10 @@ class Kernel:
             self.client.input(typed)
         return request
 
+    def ask(self, code: str) -> None:
+        """Begin to execute a cell, and do not wait for it."""
+        self._start(code, None, 0)
+
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
 

@@ -300,8 +300,13 @@ def test_doctor_and_models_are_tables(kernel: Kernel, gguf: Path) -> None:
     assert kernel.run("import sys; print({'torch', 'vllm', 'llama_cpp'} & set(sys.modules))").text.strip() == "set()"
 
 
-def test_deployments_outlive_the_kernel(deployed: Kernel) -> None:
-    deployed.restart()
+def test_deployments_outlive_a_kernel_that_is_killed_during_a_stream(deployed: Kernel, provider: Process) -> None:
+    streams = len(closed_early(provider))
+    deployed.ask("%%chat m\ntokens:2000@50")
+    assert eventually(lambda: bz.model("m").stat().busy == 1)
+    deployed.restart()  # with SIGKILL
+    assert eventually(lambda: bz.model("m").stat().busy == 0)
+    assert eventually(lambda: len(closed_early(provider)) == streams + 1), "the provider is not kept busy either"
     deployed.run("%load_ext byzer_magic")
     deployed.run("%chat m still there")
     assert deployed.run("print(_chat.text)").text == "Echo: still there\n"

@@ -25,6 +25,12 @@ BROAD = re.compile(
     r"except\b(?:[^#]*\b(?:Base)?Exception\b[^#]*|\s*):\s*(?:#\s*(?:noqa: [A-Z0-9, ]+)?[-\s]*(?P<why>.*))?$"
 )
 """A line that catches everything, with its reason."""
+WALL_CLOCK = {
+    "runtime/cluster/leftovers.py": "compares with the times of files",
+    "runtime/metrics.py": "the times of samples, which are shown",
+    "runtime/workers/reaper.py": "compares with the start of processes",
+}
+"""Modules of the runtime that read the wall clock, which may jump, each with its reason."""
 SHIPPED = (".py", ".toml", ".typed", ".js", ".css")
 
 
@@ -49,6 +55,16 @@ def test_broad_excepts_have_their_reason() -> None:
     }
     assert found
     assert not [place for place, why in found.items() if not why], "say on the line why it catches everything"
+
+
+def test_waits_and_limits_do_not_depend_on_a_clock_that_may_jump() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for folder in ("runtime", "routing")
+        for path in (PACKAGE / folder).rglob("*.py")
+        if re.search(r"\btime\.time\(\)|datetime\.now\(|date\.today\(", path.read_text(encoding="utf-8"))
+    }
+    assert found == WALL_CLOCK.keys(), "use time.monotonic(), or give a reason in WALL_CLOCK"
 
 
 def test_top_level_folders_link_into_the_package() -> None:
