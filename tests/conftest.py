@@ -147,7 +147,7 @@ def hub_environ(hub: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The environment of a user with that hub and empty caches, also as this process's own."""
     found = hubs.environ(hub.url, tmp_path)
     for name in [*os.environ, *found]:
-        if name.startswith(hubs.CONFIGURED):
+        if name.startswith(hubs.OWN):
             monkeypatch.delenv(name, raising=False)
     for name in found.keys() - os.environ.keys():
         monkeypatch.setenv(name, found[name])

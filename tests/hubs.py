@@ -14,7 +14,7 @@ TOKEN = "hf_planted7b1c0de5ec2e7"
 """The key of the gated and the private repository; no output may contain it."""
 BIG = 3_000_000
 """Bytes of the file that is interrupted: more than is read at once."""
-CONFIGURED = ("HF_", "HUGGINGFACE_", "MODELSCOPE_")
+OWN = ("HF_", "HUGGINGFACE_", "MODELSCOPE_")
 """How variables begin that move hubs and their caches."""
 
 
@@ -27,6 +27,11 @@ def make(root: Path) -> None:
     folder = root / "byzer" / "tiny-GGUF"
     folder.mkdir()
     shutil.copy(qwen2_gguf(), folder / "tiny-Q8_0.gguf")
+    folder = root / "Qwen" / "Qwen3-0.6B-GGUF"  # those of the documentation have names that readers know
+    folder.mkdir(parents=True)
+    for quantization in ("Q4_K_M", "Q8_0"):
+        shutil.copy(qwen2_gguf(), folder / f"Qwen3-0.6B-{quantization}.gguf")
+    shutil.copytree(tiny_qwen2(), root / "Qwen" / "Qwen3-0.6B")
     for name, mark in (("big-GGUF", ""), ("gated", ".gated"), ("private", ".private"), ("changing", "")):
         folder = root / "byzer" / name
         folder.mkdir()
@@ -38,7 +43,7 @@ def make(root: Path) -> None:
 
 def environ(url: str, home: Path) -> dict[str, str]:
     """Return the environment of a user whose caches are in a folder, and who has the hub of the tests as a mirror."""
-    plain = {name: text for name, text in os.environ.items() if not name.startswith(CONFIGURED)}
+    plain = {name: text for name, text in os.environ.items() if not name.startswith(OWN)}
     return plain | {
         "HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         "MODELSCOPE_ENDPOINT": url, "MODELSCOPE_CACHE": str(home / "ms"), "MODELSCOPE_HOME": str(home / "ms-home"),

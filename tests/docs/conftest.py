@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from byzer_magic.client.manager import Manager
+from tests import hubs
 from tests.conftest import KEY
 from tests.docs.pages import ROOT
 from tests.docs.redirect import EXPORTED, Redirect
@@ -22,6 +23,7 @@ from tests.models.sensevoice import sensevoice
 from tests.models.speech import voice
 from tests.models.tiny_qwen2 import tiny_qwen2
 from tests.models.whisper import tiny_en
+from tests.servers.process import Process
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +61,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page_env(ray_env: dict[str, str], folder: Path) -> dict[str, str]:
-    """The environment of a user who has exported the keys."""
+def page_env(ray_env: dict[str, str], folder: Path, running_hub: Process) -> dict[str, str]:
+    """The environment of a user who has exported the keys, and whose mirror is the hub of the tests."""
     return {
         **ray_env,
+        **{name: text for name, text in hubs.environ(running_hub.url, folder).items() if name.startswith(hubs.OWN)},
         **dict.fromkeys(EXPORTED, KEY),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
