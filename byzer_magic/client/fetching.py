@@ -62,7 +62,7 @@ def planned(
     typed: Mapping[str, str] | None = None,
     show: Callable[[Iterator[Event]], object] = deque,
 ) -> Plan:
-    """Return the plan of a deployment; its model is fetched first where it is in a hub and not on this machine.
+    """Return the plan of a deployment; what it needs of a hub and is not on this machine is fetched first.
 
     Args:
         manager: of the face.
@@ -75,11 +75,13 @@ def planned(
         ConfigError: something is unknown, missing or invalid.
         FetchError: the model cannot be fetched.
     """
-    try:
-        return manager.plan(spec, variables, typed)
-    except NotFetched as err:
-        if spec.dry_run:
-            raise
-        model = err.details["model"]
-    show(manager.iterate(fetch(model, spec)))
-    return manager.plan(spec, variables, typed)
+    fetched: set[str] = set()
+    while True:
+        try:
+            return manager.plan(spec, variables, typed)
+        except NotFetched as err:
+            model = str(err.details["model"])
+            if spec.dry_run or model in fetched:
+                raise
+        show(manager.iterate(fetch(model, spec)))
+        fetched.add(model)

@@ -19,7 +19,7 @@ from byzer_magic.files import paths, plain_yaml, text_files
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
-from byzer_magic.local_models.hubs.reference import is_in_hub
+from byzer_magic.local_models.hubs.reference import is_in_hub, meant
 
 FORMATS = {
     "gguf": _("a GGUF model"),
@@ -157,7 +157,8 @@ def existing(model_path: str | None) -> Path:
         return cache.local(model_path)
     path = paths.expanded(model_path)
     if not paths.exists(path):
-        raise BadParameter(*paths.why_missing(model_path))
+        message, hint = paths.why_missing(model_path)
+        raise BadParameter(message, meant(model_path, hint))
     return snapshot(path)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from byzer_magic.errors import BadParameter
 from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.local_models.hubs.reference import meant
 
 MAGIC = b"GGUF"
 HEADER = struct.Struct("<4sIQQ")
@@ -89,7 +90,8 @@ def find(model_path: str | None) -> Path:
         raise BadParameter(_("llama_cpp needs --model_path."), _("Specify the path of a .gguf file."))
     path = paths.expanded(model_path)
     if not paths.exists(path):
-        raise BadParameter(*paths.why_missing(model_path, ".gguf"))
+        message, hint = paths.why_missing(model_path, ".gguf")
+        raise BadParameter(message, meant(model_path, hint))
     if path.is_dir():
         path = _only_one(path)
     elif not path.is_file():

@@ -195,7 +195,11 @@ def _plan(item: Wanted) -> Plan:
             _("Deploy it again. With ${NAME} from the environment or .env, it comes back by itself."),
         )
     with env_file.lent(Path(item.folder)) as environ:
-        plan = resolve(item.located, {}, environ)
+        try:
+            plan = resolve(item.located, {}, environ)
+        except errors.NotFetched as err:
+            err.hint = _("Deploy it again: that downloads it.")
+            raise
     plan = replace(plan, spec=replace(plan.spec, model_path=item.spec.model_path))
     return replace(plan, capabilities=tuple(item.capabilities))
 

@@ -12,6 +12,7 @@ POST /faults has a JSON object; its fields, of which each is optional, hold unti
     times       how often stall and cut happen; otherwise always
     damaged     the bytes of large files are others than those that the list describes
     longer      the list says that large files are longer than they are, by so many bytes
+    outside     the list has a file at this path, too
     pause       seconds between two pieces of a large file
 """
 
@@ -148,6 +149,8 @@ async def tree(request: web.Request, _entry: dict[str, Any]) -> web.Response:
         return repo
     start = int(request.query.get("cursor", 0))
     entries = [_entry_of(repo, path) for path in repo.files]
+    if outside := FAULTS.get("outside"):
+        entries[0] = {**entries[-1], "path": outside}
     headers = {}
     if start + PAGE < len(entries):
         following = request.url.update_query(cursor=start + PAGE)
@@ -257,6 +260,8 @@ async def ms_files(request: web.Request, _entry: dict[str, Any]) -> web.Response
          "Revision": repo.commit, "IsLFS": repo.is_large(path)}
         for path, file in repo.files.items()
     ]  # fmt: skip
+    if outside := FAULTS.get("outside"):
+        listed.append({**listed[-1], "Path": outside})
     return web.json_response({"Code": 200, "Success": True, "Message": "success", "Data": {"Files": listed}})
 
 

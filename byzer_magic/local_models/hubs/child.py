@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import msgspec
@@ -75,7 +75,7 @@ def main() -> None:
 def _run(job: Job, report: Callable[[messages.Report], None]) -> None:
     reference = parse(job.model)
     repository = _repository(Failures(reference=reference, environ=os.environ, folder=job.folder), Path(job.folder))
-    listing = repository.files()
+    listing = [file for file in repository.files() if _is_below(file.path)]
     wish = Wish(gguf=job.gguf, only_gguf=job.only_gguf, engine=job.engine, free=job.free)
     chosen = choice.choose(reference, listing, wish)
     have = sum(map(repository.size_of, chosen.files))
@@ -90,6 +90,12 @@ def _run(job: Job, report: Callable[[messages.Report], None]) -> None:
     _fetch(repository, chosen, report)
     repository.done(list(chosen.files))
     report(Complete(path=str(repository.path / chosen.main)))
+
+
+def _is_below(path: str) -> bool:
+    """Return whether a file of a list stays in its folder, as a hub's own lists do."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and ".." not in parts and not path.startswith("/") and "\\" not in path
 
 
 def _repository(failures: Failures, folder: Path) -> Repository:

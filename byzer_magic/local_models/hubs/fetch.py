@@ -22,7 +22,7 @@ from byzer_magic import errors
 from byzer_magic.errors import FetchError
 from byzer_magic.i18n import Text, lazy_gettext as _, lazy_ngettext
 from byzer_magic.local_models.hubs import cache, messages
-from byzer_magic.local_models.hubs.choice import Wish
+from byzer_magic.local_models.hubs.choice import File, Wish
 from byzer_magic.local_models.hubs.failures import Failures
 from byzer_magic.local_models.hubs.hub import HUBS
 from byzer_magic.local_models.hubs.messages import Broken, Complete, Got, Job, Planned
@@ -97,6 +97,9 @@ async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None
         MissingExtra: the hub's package is not installed.
     """
     started = time.monotonic()
+    if HUBS[parse(model).hub].is_offline(environ):
+        yield _here(model, environ, wish)
+        return
     async with contextlib.aclosing(_Fetch(model, environ, wish or Wish())) as work:
         hub = HUBS[work.reference.hub]
         yield Loading(_("contacting {hub}", hub=hub.title), worker=None)
@@ -121,6 +124,16 @@ async def fetch(model: str, environ: Mapping[str, str], wish: Wish | None = None
                 fraction = item.done / planned.size if planned.size else None
                 doing = _("verifying checksums") if item.checking and item.done >= planned.size else stage
                 yield Loading(doing, worker=None, fraction=fraction, detail=rate.text(item.done, planned.size))
+
+
+def _here(model: str, environ: Mapping[str, str], wish: Wish | None) -> Fetched:
+    """Return what is on this machine, where the hub must not be asked."""
+    reference = parse(model)
+    path = cache.find(reference, environ, wish)
+    if path is None:
+        raise Failures(reference=reference, environ=environ, folder="").offline()
+    files = cache.files_in(path) if path.is_dir() else [File(path=path.name, size=path.stat().st_size)]
+    return Fetched(str(path), sum(file.size for file in files), 0, 0.0)
 
 
 def _check_disk(model: str, found: Preview, home: str) -> None:

@@ -84,10 +84,11 @@ class HuggingFace:
         Raises:
             FetchError: it cannot be fetched, or is damaged.
         """
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
 
         with failures.sorting(self.sorted, file.path):
-            if file.sha256 and not (self.path / file.path).exists():  # a large one
+            large = 0 < file.size <= constants.MAX_HTTP_DOWNLOAD_SIZE  # larger ones come by another protocol
+            if file.sha256 and large and not (self.path / file.path).exists():
                 self._resume(file, checking)
             hf_hub_download(self._repo, file.path, revision=self.revision, cache_dir=self._folder)
 

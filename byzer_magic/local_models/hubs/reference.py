@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from byzer_magic.errors import BadParameter
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 
 _PREFIX = re.compile(r"(hf|ms):(?://)?", re.IGNORECASE)
@@ -19,6 +20,7 @@ _PAGES = (
     re.compile(r"https?://(?:www\.)?modelscope\.(?:cn|ai)/models/(?P<repo>[\w.-]+/[\w.-]+)(?:/.*)?"),
 )
 """Addresses of models' pages, as browsers show them."""
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SNAPSHOT = "snapshots"
 
 
@@ -74,6 +76,21 @@ def is_in_hub(text: str | None) -> bool:
         (True, False)
     """
     return bool(text) and (bool(_PREFIX.match(str(text))) or any(page.fullmatch(str(text)) for page in _PAGES))
+
+
+def meant(text: str, otherwise: str) -> str:
+    """Return the hint that a path which does not exist may be a repository of a hub, or another hint.
+
+    Args:
+        text: the path as typed.
+        otherwise: the hint where it does not look like one.
+
+    Example:
+        >>> str(meant("Qwen/Qwen3-0.6B", ""))
+        'For the model in Hugging Face, write hf:Qwen/Qwen3-0.6B.'
+    """
+    looks = _REPOSITORY.fullmatch(text) and not paths.exists(Path(text).parent)
+    return _("For the model in Hugging Face, write hf:{name}.", name=text) if looks else otherwise
 
 
 def parse(text: str) -> Reference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from byzer_magic.local_models import hardware
 from byzer_magic.runtime.fleet_file import LOCAL, FleetFile, wanted
 from byzer_magic.types import Fetched
 from tests.hubs import BIG, TOKEN
+from tests.models.gguf_vision import mmproj
 from tests.servers.process import Process, noted_after, received
 
 TINY = "hf:byzer/tiny-GGUF"
@@ -110,6 +112,18 @@ def test_deploy_finds_the_token_and_the_mirror_in_env_file(
     Path(".env").write_text(f"HF_TOKEN={TOKEN}\nHF_ENDPOINT={hub.url}\n")
     run("pull hf:byzer/gated")
     assert TOKEN not in "".join(capsys.readouterr())
+
+
+def test_deploy_fetches_the_part_for_images_too(
+    hub_environ: dict[str, str], repositories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = repositories / "byzer" / "seeing-GGUF"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(mmproj(), folder / "mmproj-F16.gguf")
+    manager = Here()
+    run(f"{DEPLOY} --infer_params clip_model_path=hf:byzer/seeing-GGUF:mmproj-F16.gguf", manager)
+    assert len(manager.plans) == 1
+    assert capsys.readouterr().err.count("tiny: downloaded ") == 2
 
 
 def test_deploy_offline_names_what_is_missing(hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ from byzer_magic.errors import BadParameter, ByzerError, EngineFailed, MissingEx
 from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf, gguf_check
+from byzer_magic.local_models.hubs import cache
+from byzer_magic.local_models.hubs.reference import is_in_hub
 
 DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
     "llama-cpp-python": (
@@ -149,11 +151,14 @@ def _check_driver(params: Mapping[str, Any], *, ranks: bool) -> None:
 
 
 def mmproj(clip: str) -> Path:
-    """Return the file that `clip_model_path` names.
+    """Return the file that `clip_model_path` names; it may be in a hub.
 
     Raises:
         BadParameter: it does not exist, or is another kind of model.
+        NotFetched: it is in a hub, and not on this machine.
     """
+    if is_in_hub(clip):
+        clip = str(cache.local(clip))
     path = paths.expanded(clip)
     if path.is_dir():
         raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Specify the mmproj file in it."))

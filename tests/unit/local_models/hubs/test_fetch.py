@@ -141,6 +141,20 @@ async def test_package_of_the_hub_is_named_where_it_is_missing(
         assert f"pip install 'byzer-magic[{extra}]'" in err.value.hint
 
 
+async def test_fetch_offline_is_what_is_on_this_machine(hub: Process, hub_environ: dict[str, str]) -> None:
+    model = "hf:byzer/tiny-qwen2"
+    before = await fetched(model, hub_environ)
+    asked = received(hub)
+    assert await fetched(model, hub_environ | {"HF_HUB_OFFLINE": "1"}) == Fetched(before.path, before.size, 0, 0.0)
+    assert received(hub) == asked
+
+
+@BOTH
+async def test_file_outside_of_its_folder_is_none(hub_name: str, hub: Process, hub_environ: dict[str, str]) -> None:
+    hub.post("/faults", {"outside": "../../../../escaped-Q2_K.gguf"})
+    assert "has no file Q2_K" in await failure(f"{hub_name}:byzer/big-GGUF:Q2_K", hub_environ)
+
+
 # ---- interruptions
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic.errors import BadParameter
+from byzer_magic.local_models import files, gguf
 from byzer_magic.local_models.hubs.reference import Reference, is_in_hub, parse
 
 NAMES = st.from_regex(r"[A-Za-z0-9][\w.-]{0,20}", fullmatch=True)
@@ -58,3 +59,14 @@ def test_reference_at_a_path_is_its_commit_and_file() -> None:
     assert str(reference.at(file)) == f"hf:a/b@{commit}:gguf/b-Q4_0.gguf"
     assert str(parse("hf:a/b").at(file.parents[1])) == f"hf:a/b@{commit}"
     assert reference.at(Path("/elsewhere/b.gguf")) == reference
+
+
+def test_repository_in_place_of_a_path_is_named_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for check in (files.inspect, gguf.find):
+        with pytest.raises(BadParameter, match=r"write hf:Qwen/Qwen3-0\.6B"):
+            check("Qwen/Qwen3-0.6B")
+        with pytest.raises(BadParameter) as err:
+            check("models/Qwen3-0.6B")
+        assert "hf:" not in err.value.hint
