@@ -62,10 +62,11 @@ class Connection:
         """Where that listened when this process connected."""
         self._links: dict[str, Link] = {}
         self._linking: SingleFlight[Link] = SingleFlight()
-        self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._names: dict[str, tuple[tuple[str, str], float]] = {}
         """What names with a colon stand for, and when that was found out."""
         self._learnt: WeakKeyDictionary[Link, set[str]] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[Link, tuple[str, str]] = WeakKeyDictionary()
+        """The models, kind and title, that this is about."""
         self._connecting = threading.Lock()
         _connections[self._name] = self
         forks.register(self)
@@ -294,7 +295,8 @@ class Connection:
     def learnt(self, alias: str) -> set[str]:
         """Return what requests have shown about a deployment, to be added to.
 
-        It belongs to the link, so that the deployment that takes its place begins anew.
+        It belongs to the link and its model, so that another deployment or model begins anew. Where this matters, ask
+        for the capabilities before: an update, by any process, shows in them.
         """
         link = self._links.get(self._alias(alias))
         return set() if link is None else self._learnt.setdefault(link, set())
@@ -309,13 +311,13 @@ class Connection:
             link.retire()
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
-        """Return the capabilities of a deployment, asked once and cached; wait while it is loading.
+        """Return the capabilities of a deployment, which an update may change at any time; wait while it is loading.
 
         Raises:
             NotDeployed: nothing is deployed as this alias, or its model could not be loaded.
         """
         link = await self.link(alias)
-        while link not in self._capabilities:
+        while True:
             stat: ModelStat = await link.call("stat")
             if stat.error:
                 raise errors.NotDeployed(
@@ -323,10 +325,12 @@ class Connection:
                     _("See logs --model {alias}; then deploy it again.", alias=alias),
                 )
             if stat.capabilities:
-                self._capabilities[link] = frozenset(map(Capability, stat.capabilities))
-            else:
-                await asyncio.sleep(POLL_SECONDS)
-        return self._capabilities[link]
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        if self._models.get(link) != (model := (stat.kind, stat.title)):
+            self._models[link] = model
+            self._learnt.pop(link, None)
+        return frozenset(map(Capability, stat.capabilities))
 
 
 def _copy(name: str) -> Connection:

@@ -9,12 +9,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from byzer_magic import config, errors
-from byzer_magic.client import probe
 from byzer_magic.client.connection import Connection
 from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.runtime.loop import with_deadline
-from byzer_magic.types import Event, Loading, Ready
+from byzer_magic.types import Event, Ready
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -42,10 +41,6 @@ async def deploying(connection: Connection, plan: Plan, how: str, settings: conf
 
     alias = plan.spec.model
     discovery.forget_log(alias)  # of an older failure
-    checks_before = plan.spec.check and plan.spec.replace and not plan.backend.info.local
-    if checks_before and alias in await connection.aliases():
-        yield Loading(_("checking before the deployment of this alias is replaced"))
-        await probe.before_replacing(plan)
     control = connection.control()
     ready = False
     message = plans.to_message(plan, spare=bool(settings.spare), folder=paths.working_folder())

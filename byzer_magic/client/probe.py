@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from byzer_magic.backends import probe
 from byzer_magic.capabilities import Capability, purpose
 from byzer_magic.errors import ByzerError, DeadlineExceeded, RequestError
-from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import redact
 
 if TYPE_CHECKING:
@@ -58,19 +58,6 @@ async def ask(plan: Plan) -> Probe:
         raise
     except Exception as err:  # noqa: BLE001 - an SDK may raise anything: here it becomes a sentence, as it would in a pool
         raise RequestError(redact(f"{type(err).__name__}: {err}", plan.hidden)) from None
-
-
-async def before_replacing(plan: Plan) -> None:
-    """Ask the provider of a deployment that is to replace another, while that one still serves.
-
-    Raises:
-        ByzerError: it does not answer.
-    """
-    try:
-        await ask(plan)
-    except ByzerError as err:
-        err.hint = join(err.hint, _("The deployment of {alias} is as it was.", alias=plan.spec.model))
-        raise
 
 
 def _silent(_stage: str, _fraction: float | None = None, _detail: str = "", /) -> None:

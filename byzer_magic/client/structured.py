@@ -94,6 +94,8 @@ async def read(
 async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Typed[Any]) -> ChatResult:
     """Return the response to a request, sent with the schema unless its provider or its engine refuses that."""
     continues = request.messages[-1].role == "assistant"  # a schema would begin the response anew
+    if NO_SCHEMA in manager.learnt(alias):
+        await manager.capabilities(alias)  # another model may answer by now
     learnt = manager.learnt(alias)
     if continues or NO_SCHEMA in learnt or "response_format" in request.options:
         return await _run(manager, alias, request)

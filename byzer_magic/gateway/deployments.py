@@ -214,6 +214,7 @@ class Deployments:
                     return
                 await self._join(asked)
         except errors.ByzerError as err:
+            self._facts.pop(alias, None)  # they may be of the model before an update
             raise await self._for(client, name, err) from None
         except (OverflowError, UnicodeEncodeError, RecursionError) as err:
             raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None

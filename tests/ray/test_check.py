@@ -88,11 +88,14 @@ def test_url_without_its_path_fails_the_check(manager: Manager, provider: Proces
 
 def test_failed_check_leaves_the_deployment_that_it_should_replace(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
+    before = sent(provider)
     with pytest.raises(errors.AuthenticationFailed) as caught:
         deploy(manager, saas(provider, infer_params={"saas.api_key": WRONG}, check=True, replace=True))
-    assert "The deployment of m is as it was." in caught.value.hint
+    assert "m stays as it is: the check failed." in caught.value.hint
+    assert sent(provider) == before + 1
     assert bz.model("m").chat("hello").text == "Echo: hello"
     assert check_of(deploy(manager, saas(provider, num_workers=2, check=True, replace=True)))
+    assert sent(provider) == before + 3
     assert len(bz.model("m").stat().workers) == 2
 
 

@@ -23,6 +23,8 @@ from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Dispatched, Item, Loading, Request, Routed, Waiting
 
+LOOK_SECONDS = 5.0
+"""How old it may be what a deployment can do: an update may give it another model."""
 STAT_SECONDS = 5.0
 """How long a deployment may take to say what it can do."""
 
@@ -56,7 +58,10 @@ class RouteWorkers:
         self._requests: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
+        self._up: set[int] = set()
         self._can: dict[str, frozenset[Capability]] = {}
+        self._looked: dict[str, float] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
         self._links: dict[str, Link] = {}
         self._linking: SingleFlight[Link] = SingleFlight()
 
@@ -87,19 +92,36 @@ class RouteWorkers:
                 _("None of these is deployed: {aliases}.", aliases=listed(arm.alias for arm in self._arms)),
                 _("Deploy one of them first."),
             )
+        self._up.update(indices)
         for index in indices:
             self._health(index, "up")
 
     async def _learn(self, alias: str) -> frozenset[Capability]:
+        """Return what a deployment can do; what is known of it is looked up anew now and then, while requests go on."""
         if alias not in self._can:
-            stat = await asyncio.wait_for((await self._link(alias)).call("stat"), STAT_SECONDS)
-            if stat.kind == KIND:
-                raise errors.BadParameter(
-                    _("{alias} is a route itself.", alias=alias), _("Name the deployments of that route instead.")
-                )
-            self._can[alias] = frozenset(map(Capability, stat.capabilities))
-            self.capabilities |= self._can[alias]
+            return await self._look(alias)
+        if time.monotonic() - self._looked[alias] > LOOK_SECONDS:
+            self._looked[alias] = time.monotonic()
+            self._looking[alias] = asyncio.create_task(self._look_again(alias))
         return self._can[alias]
+
+    async def _look(self, alias: str) -> frozenset[Capability]:
+        stat = await asyncio.wait_for((await self._link(alias)).call("stat"), STAT_SECONDS)
+        if stat.kind == KIND:
+            raise errors.BadParameter(
+                _("{alias} is a route itself.", alias=alias), _("Name the deployments of that route instead.")
+            )
+        self._looked[alias] = time.monotonic()
+        found = self._can[alias] = frozenset(map(Capability, stat.capabilities))
+        before, self.capabilities = self.capabilities, frozenset().union(*self._can.values())
+        if self.capabilities != before:
+            for index in self._up:
+                self._health(index, "up")  # who looks at the health takes the capabilities
+        return found
+
+    async def _look_again(self, alias: str) -> None:
+        with suppress(errors.ByzerError, TimeoutError):  # the next request finds out what is wrong with it
+            await self._look(alias)
 
     async def _link(self, alias: str) -> Link:
         known = self._links.get(alias)
@@ -123,8 +145,9 @@ class RouteWorkers:
             await self.add([index], notify)
         self._health(index, "up")
 
-    async def remove(self, _index: int) -> None:
+    async def remove(self, index: int) -> None:
         """Remove a worker."""
+        self._up.discard(index)
 
     async def ask(self, _index: int, capability: Capability, request: Request) -> AsyncIterator[Item | Routed]:
         """Yield which deployment answers, then its items.
@@ -180,6 +203,8 @@ class RouteWorkers:
             breaker.failed(time.monotonic())
             raise self._late(alias) from err
         except errors.ByzerError as err:
+            if isinstance(err, errors.Unsupported):  # it may have another model by now
+                self._can.pop(alias, None)
             (self._errors if asked else self._skipped)[alias] += 1
             if is_fault(err):
                 breaker.failed(time.monotonic())
@@ -235,6 +260,8 @@ class RouteWorkers:
 
     async def close(self) -> None:
         """Close the connections."""
+        for looking in self._looking.values():
+            looking.cancel()
         for link in self._links.values():
             await link.close()
         self._links.clear()

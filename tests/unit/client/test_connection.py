@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from byzer_magic.capabilities import Capability
 from byzer_magic.client.connection import Connection
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
@@ -13,6 +15,7 @@ from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.protocol import Endpoint
+from byzer_magic.stat import ModelStat
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,36 @@ async def test_what_is_learnt_about_a_deployment_ends_with_it() -> None:
     connection.learnt("m").add("no schema")
     assert connection.learnt("m") == {"no schema"}
     connection.keep("m", Link("m", failing, peer="two"))  # the deployment was replaced
+    assert connection.learnt("m") == set()
+
+
+class Updated:
+    """A link to a deployment that is updated between the calls."""
+
+    connected = True
+
+    def __init__(self, *models: tuple[str, list[str]]) -> None:
+        self.stats = [
+            ModelStat(model="m", kind=kind, strategy="lru", capabilities=capabilities, workers=[], concurrency=1)
+            for kind, capabilities in models
+        ]
+
+    async def call(self, method: str) -> ModelStat:
+        assert method == "stat"
+        return self.stats.pop(0)
+
+
+async def test_what_is_known_of_a_deployment_follows_its_updates() -> None:
+    link: Any = Updated(
+        ("saas/openai", ["chat"]), ("saas/openai", ["chat"]), ("custom/bge", []), ("custom/bge", ["embed"])
+    )
+    connection = Connection()
+    connection.keep("m", link)
+    assert await connection.capabilities("m") == {Capability.CHAT}
+    connection.learnt("m").add("no schema")
+    assert await connection.capabilities("m") == {Capability.CHAT}
+    assert connection.learnt("m") == {"no schema"}
+    assert await connection.capabilities("m") == {Capability.EMBED}, "it waits until the model is loaded"
     assert connection.learnt("m") == set()
 
 

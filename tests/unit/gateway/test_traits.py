@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.capabilities import Trait
 from byzer_magic.types import ChatRequest
@@ -52,6 +53,21 @@ def test_fields_go_to_the_backends_that_take_them(endpoint: Running, traits: tup
     assert ("store" in request.options) == (Trait.OPENAI_FIELDS in traits)
     assert (request.messages[0].role == "developer") == (Trait.OPENAI_FIELDS in traits)
     assert ("thinking" in request.options) == (Trait.ANTHROPIC_FIELDS in traits)
+
+
+def test_what_a_backend_takes_is_looked_up_anew_after_an_error(endpoint: Running) -> None:
+    """An update may have given the deployment another model."""
+    endpoint.scripted.traits = {KIND: [Trait.OPENAI_FIELDS.value]}
+    endpoint.gateway.deployments._facts.clear()
+    endpoint.scripted.asked.clear()
+    asked(endpoint)
+    endpoint.scripted.traits = {KIND: []}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoint.scripted, "answer", lambda *_: [errors.BadRequest("Unknown role: developer")])
+        with pytest.raises(openai.BadRequestError):
+            asked(endpoint)
+    request, refused, again = asked(endpoint)
+    assert [turn.messages[0].role for turn in (request, refused, again)] == ["developer", "developer", "system"]
 
 
 def test_json_mode_is_an_instruction_where_the_backend_has_none(endpoint: Running, traits: tuple[Trait, ...]) -> None:
