@@ -152,6 +152,14 @@ def _resolved(
         gpus=spec.gpus_per_worker,
         network=network.Network() if backend.info.stays_here else network.of(params, environ),
     )
+    if spec.placement and not backend.info.local:
+        raise BadParameter(
+            _(
+                "--placement is for models that run here: the workers of {kind} share one process.",
+                kind=backend.info.kind,
+            ),
+            _("Leave it out."),
+        )
     same_source.check(backend.info, setup, same_source.Origins(spec.infer_params, typed, variables, environ))
     devices.check(backend.info, setup)
     backend.check(setup)

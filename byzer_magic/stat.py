@@ -31,6 +31,9 @@ class WorkerStat(msgspec.Struct, frozen=True):
     """`up`, `loading`, `down`, `drained`, `asleep` (unloaded until a request comes), `failing` (left out for a while),
     `trying` (the next request shows whether it works again), or `hung` (killed, and being restarted)."""
     pid: int = 0
+    """The process of an engine's worker; 0 for those of an API, which share that of the deployment."""
+    node: str = ""
+    """The address of the node of that process."""
 
     @property
     def busy(self) -> bool:
@@ -114,6 +117,10 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's name of the model, or the name of its file."""
     strategy: str
     """The load balancing policy, a value of `--load_balance`."""
+    placement: str = ""
+    """A value of `--placement`; empty for Ray's own."""
+    node: str = ""
+    """The address of the node on which the deployment's own process runs."""
     capabilities: list[str]
     traits: list[str] = []
     """The manners of its API or engine, values of `Trait`."""
@@ -162,6 +169,18 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     def busy(self) -> int:
         """Return the number of workers with at least one request."""
         return sum(worker.busy for worker in self.workers)
+
+    @property
+    def nodes(self) -> list[str]:
+        """Return the addresses of the nodes on which its workers run; those of an API run where the deployment does.
+
+        Example:
+            >>> hosts = ("10.0.0.1", "10.0.0.2", "10.0.0.1")
+            >>> workers = [WorkerStat(index, 1, 1, 0, 0, 0.0, pid=9, node=host) for index, host in enumerate(hosts)]
+            >>> ModelStat(model="m", kind="k", strategy="lru", capabilities=[], concurrency=1, workers=workers).nodes
+            ['10.0.0.1', '10.0.0.2']
+        """
+        return sorted({worker.node or self.node for worker in self.workers} - {""})
 
     @property
     def is_asleep(self) -> bool:

@@ -70,6 +70,7 @@ def _frame(context: Context, item: specs.StatSpec) -> Any:
             "model": stat.model,
             "worker": worker.index,
             "health": worker.health,
+            "node": worker.node or stat.node,
             "free": worker.free,
             "limit": worker.limit,
             "requests": worker.requests,

@@ -17,6 +17,7 @@ from byzer_magic.commands.registry import REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
 from byzer_magic.routing.autoscale import Scaling
+from byzer_magic.routing.node_choice import PLACEMENTS
 from byzer_magic.routing.policy import POLICIES
 
 
@@ -92,6 +93,11 @@ class DeploySpec(Spec):
     )
     cpus_per_worker: float = option(0.01, help=_("CPUs that Ray reserves for each worker"), kind="float", minimum=0)
     gpus_per_worker: float = option(0.0, help=_("GPUs that Ray reserves for each worker"), kind="float", minimum=0)
+    placement: str | None = option(
+        None,
+        help=_("nodes of the workers of a local model: spread (over all) or pack (on as few as will do)"),
+        choices=PLACEMENTS,
+    )
     idle: float | None = option(
         None,
         help=_(
@@ -162,6 +168,7 @@ class UpdateSpec(Spec):
     load_balance: str | None = _of_deploy("load_balance")
     cpus_per_worker: float | None = _of_deploy("cpus_per_worker")
     gpus_per_worker: float | None = _of_deploy("gpus_per_worker")
+    placement: str | None = _of_deploy("placement")
     idle: float | None = _of_deploy("idle")
     infer_params: Mapping[str, str] = _of_deploy("infer_params")
     ray_address: str = _ray_address()

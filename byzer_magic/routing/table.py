@@ -219,12 +219,15 @@ class SlotTable:
             worker.rank = None
             self._candidates.offer(worker)
 
-    def snapshot(self, now: float, pids: Mapping[int, int] | None = None) -> list[WorkerStat]:
+    def snapshot(
+        self, now: float, pids: Mapping[int, int] | None = None, nodes: Mapping[int, str] | None = None
+    ) -> list[WorkerStat]:
         """Return the counters of all workers in the order of their indices; one that is leaving is shown as `drained`.
 
         Args:
             now: current time.
             pids: processes of the workers that have one, by index.
+            nodes: the addresses of the nodes of these, by index.
         """
         return [
             WorkerStat(
@@ -236,6 +239,7 @@ class SlotTable:
                 idle_seconds=now - worker.last_time,
                 health="drained" if worker.leaving and worker.health == "up" else worker.health,
                 pid=(pids or {}).get(index, 0),
+                node=(nodes or {}).get(index, ""),
             )
             for index, worker in sorted(self._workers.items())
         ]

@@ -257,6 +257,11 @@ class Admission:
         """Return the number of requests that a worker is running."""
         return self._table.busy(worker)
 
-    def snapshot(self, pids: dict[int, int]) -> list[WorkerStat]:
-        """Return the counters of all workers; `pids` has the processes of those that have one."""
-        return self._table.snapshot(time.monotonic(), pids=pids)
+    def snapshot(self, pids: dict[int, int], nodes: dict[int, str] | None = None) -> list[WorkerStat]:
+        """Return the counters of all workers.
+
+        Args:
+            pids: the processes of those that have one, by index.
+            nodes: the addresses of the nodes of these.
+        """
+        return self._table.snapshot(time.monotonic(), pids, nodes)

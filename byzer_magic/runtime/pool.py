@@ -63,6 +63,7 @@ class Pool:
         self._created = time.monotonic()
         self._events = EventLog()
         self._node = ray.get_runtime_context().get_node_id()
+        self._host = ray.util.get_node_ip_address()
         self._admission = Admission(
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
         )
@@ -97,7 +98,7 @@ class Pool:
                 "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
-            host=ray.util.get_node_ip_address(),
+            host=self._host,
             token=plan.token.reveal(),
             hidden=plan.hidden,
             identify=identity,
@@ -271,7 +272,9 @@ class Pool:
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             traits=sorted(self._plan.backend.info.all_traits),
-            workers=self._admission.snapshot(self._lifecycle.group.pids),
+            placement=spec.placement or "",
+            node=self._host,
+            workers=self._admission.snapshot(self._lifecycle.group.pids, self._lifecycle.group.nodes),
             concurrency=spec.worker_concurrency,
             arms=list(self._lifecycle.group.current.arms),
             queued=self._admission.queued,

@@ -147,6 +147,8 @@ def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
     name = " ".join(filter(None, (model, _("worker {index}", index=worker.index))))
     health = worker.health if worker.health in HEALTHS else "down"
     process = _("process {pid}", pid=worker.pid) if worker.pid else ""
+    if worker.pid and worker.node:
+        process = _("process {pid} on {node}", pid=worker.pid, node=worker.node)
     cells = dict.fromkeys(COLUMNS, plain(""))
     cells |= {
         "model": _name(name, process, State(SIGNS.get(health, health), health_text(health))),
@@ -212,6 +214,16 @@ def stat_rows(stats: Sequence[ModelStat], columns: Sequence[str] = STAT_COLUMNS)
     return rows
 
 
+def _workers(stat: ModelStat) -> str:
+    """Return how many workers of a deployment are up, and where more than one node is used, on how many."""
+    up = f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}"
+    count = len(stat.nodes)
+    if count < 2 and not stat.placement:
+        return up
+    nodes = ngettext("{count} node", "{count} nodes", count=count)
+    return f"{up} ({listed(filter(None, [nodes, stat.placement]))})"
+
+
 def plain_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
     """Return one row per deployment as plain data, for `list --json`: its keys are the same in every language."""
     return [
@@ -220,6 +232,8 @@ def plain_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
             "type": stat.kind,
             "can": " ".join(stat.capabilities),
             "workers": f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)} up",
+            "nodes": " ".join(stat.nodes),
+            "placement": stat.placement,
             "busy": f"{sum(worker.limit - worker.free for worker in stat.workers)}/{stat.slots}",
             "queued": stat.queued,
             "requests": stat.requests,

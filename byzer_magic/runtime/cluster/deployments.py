@@ -105,6 +105,8 @@ def create(plan: Plan) -> Any:
     placement.check_resources(
         spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker
     )
+    if local:
+        placement.nodes_for(spec, spec.num_workers)
     workers = 0 if local else spec.num_workers
     options = {
         "name": spec.model,

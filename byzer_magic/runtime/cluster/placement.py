@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import ray
@@ -17,8 +18,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from byzer_magic import errors
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.i18n import Text, lazy_gettext as _, lazy_ngettext
+from byzer_magic.i18n import Text, lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.plan import Plan
+from byzer_magic.routing.node_choice import EPSILON, PACK, Free, choose
 
 READY_SECONDS = 60.0
 """How long Ray may take to reserve the resources of a worker."""
@@ -26,8 +28,6 @@ ROOM_SECONDS = 2.0
 """How long Ray may take to register resources that an undeploy has just freed."""
 EXTRA = "extra"
 """Last part of the name of the group that `reserve_extra` reserves."""
-EPSILON = 1e-9
-"""Ray's resources are floats: sums differ from what was requested by rounding errors."""
 
 
 def room() -> dict[str, tuple[float, float]]:
@@ -36,14 +36,70 @@ def room() -> dict[str, tuple[float, float]]:
     return {name: (float(free.get(name, 0)), float(total.get(name, 0))) for name in ("CPU", "GPU")}
 
 
-async def reserve_on_one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
+def free_nodes() -> list[Free]:
+    """Return what is free on each node that is alive."""
+    free = ray._private.state.available_resources_per_node()
+    return [
+        Free(
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            float(free.get(node["NodeID"], {}).get("CPU", 0)),
+            float(free.get(node["NodeID"], {}).get("GPU", 0)),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def nodes_for(spec: DeploySpec, count: int, taken: Mapping[str, int] | None = None) -> list[str]:
+    """Return the node of each of some new engine workers; without a placement, "": Ray's choice.
+
+    Args:
+        spec: the deployment.
+        count: how many workers to place.
+        taken: how many of its workers each node has already, by its id.
+
+    Raises:
+        NoRoom: they do not all fit, although there is enough in sum: a worker cannot span two nodes.
+    """
+    deadline = time.monotonic() + ROOM_SECONDS
+    needs = (spec.cpus_per_worker, spec.gpus_per_worker)
+    while len(chosen := choose(spec.placement or PACK, nodes := free_nodes(), count, *needs, taken)) < count:
+        if time.monotonic() > deadline:
+            raise errors.NoRoom(
+                _(
+                    "{alias}: each worker needs {cpus:g} CPUs and {gpus:g} GPUs of one node, and the nodes have room "
+                    "for {fitting} of {count}: {free}.",
+                    alias=spec.model,
+                    cpus=spec.cpus_per_worker,
+                    gpus=spec.gpus_per_worker,
+                    fitting=len(chosen),
+                    count=count,
+                    free=listed(_free_text(node) for node in nodes),
+                ),
+                _("Request fewer workers or less for each, undeploy something (`list` shows what is running)."),
+            )
+        time.sleep(0.1)
+    return chosen if spec.placement else [""] * count
+
+
+def _free_text(node: Free) -> Text:
+    return _("{address} has {cpus:g} CPUs and {gpus:g} GPUs free", address=node.address, cpus=node.cpus, gpus=node.gpus)
+
+
+async def reserve_on_one_node(plan: Plan, index: int, node: str = "") -> PlacementGroupSchedulingStrategy:
     """Reserve the resources of one worker on one node, and return the scheduling strategy that places it there.
+
+    Args:
+        plan: the deployment.
+        index: the worker.
+        node: the id of the node to prefer; empty for any.
 
     Raises:
         NoRoom: no node has them free.
     """
     spec = plan.spec
-    group = await _reserved(_prefix(spec.model, plan.id) + str(index), [_bundle(spec)])
+    group = await _reserved(_prefix(spec.model, plan.id) + str(index), [_bundle(spec)], node)
     if group is None:
         raise errors.NoRoom(
             _(
@@ -164,10 +220,19 @@ def release_worker(plan: Plan, index: int) -> None:
     _remove(_prefix(plan.spec.model, plan.id) + str(index))
 
 
-async def _reserved(name: str, bundles: list[dict[str, float]]) -> PlacementGroup | None:
-    """Return a new group of that name, or None when the resources are not free; each bundle is on one node."""
+async def _reserved(name: str, bundles: list[dict[str, float]], node: str = "") -> PlacementGroup | None:
+    """Return a new group of that name, or None when the resources are not free; each bundle is on one node.
+
+    Args:
+        name: of the group.
+        bundles: what to reserve.
+        node: the id of the node to prefer for all of them.
+    """
     await asyncio.to_thread(_remove, name)  # one from before a restart, or of another size
-    group = placement_group(bundles, strategy="PACK", name=name)
+    if node:
+        group = placement_group(bundles, strategy="STRICT_PACK", name=name, _soft_target_node_id=node)
+    else:
+        group = placement_group(bundles, strategy="PACK", name=name)
     try:
         placed = await asyncio.to_thread(group.wait, READY_SECONDS)  # group.ready() would start a worker process
     except BaseException:  # cancelled

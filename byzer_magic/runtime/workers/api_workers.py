@@ -28,6 +28,7 @@ class ApiWorkers:
         self.capabilities: frozenset[Capability] = frozenset()
         self.arms: Sequence[ArmStat] = ()
         self.pids: dict[int, int] = {}
+        self.nodes: dict[int, str] = {}
         self._plan = plan
         self._health = health
         self._latest: Backend | Keyed | None = None

@@ -121,6 +121,8 @@ class EngineWorker:
         """Its processes, oldest first; the last one is running."""
         self.ray_error = ""
         """Ray's latest error when the worker's process was looked up and there was none."""
+        self.host = ""
+        """The address of its node, once it is known."""
         self._name = name
         self._actor = actor
         self._link = Link(name, self._find)
@@ -140,6 +142,7 @@ class EngineWorker:
             self.ray_error = str(err).strip().splitlines()[-1]
             raise ConnectionError(self.ray_error) from err
         self._runs_in(ProcessId(endpoint.node, endpoint.pid))
+        self.host = endpoint.host
         return endpoint
 
     def _runs_in(self, process: ProcessId) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
@@ -75,8 +77,9 @@ class EngineWorkers:
         """
         spec = self._plan.spec
         added = [index for index in indices if index not in self._workers]
-        for index in added:
-            options = await self._options(index)
+        places = await asyncio.to_thread(placement.nodes_for, spec, len(added), self._taken()) if added else []
+        for index, node in zip(added, places, strict=True):
+            options = await self._options(index, node)
             actor = ray.remote(Engine).options(**options).remote(self._plan, index)
             self._workers[index] = EngineWorker(_("{alias} worker {index}", alias=spec.model, index=index), actor)
         loading = [asyncio.create_task(self._load(index, notify)) for index in added]
@@ -130,16 +133,27 @@ class EngineWorkers:
         """Yield the items of a worker's response."""
         return self._workers[index].ask(capability, request)
 
-    async def _options(self, index: int) -> dict[str, Any]:
-        """Return the options of a worker's actor; several GPUs of one worker are reserved together, on one node."""
+    def _taken(self) -> Counter[str]:
+        """Return how many workers each node has, by its id."""
+        return Counter(worker.processes[-1].node for worker in self._workers.values() if worker.processes)
+
+    async def _options(self, index: int, node: str) -> dict[str, Any]:
+        """Return the options of a worker's actor; several GPUs of one worker are reserved together, on one node.
+
+        Args:
+            index: the worker.
+            node: the id of the node to prefer, so that the worker moves when that is lost; empty for any.
+        """
         spec = self._plan.spec
         options: dict[str, Any] = {
             "num_cpus": spec.cpus_per_worker, "num_gpus": spec.gpus_per_worker,
             "max_restarts": -1, "max_task_retries": 0,
         }  # fmt: skip
-        if spec.gpus_per_worker <= 1:
-            return options
-        return options | {"scheduling_strategy": await placement.reserve_on_one_node(self._plan, index)}
+        if spec.gpus_per_worker > 1:
+            return options | {"scheduling_strategy": await placement.reserve_on_one_node(self._plan, index, node)}
+        if node:
+            return options | {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+        return options
 
     async def _load(self, index: int, notify: Notify) -> None:
         worker = self._workers[index]
@@ -201,6 +215,11 @@ class EngineWorkers:
     def pids(self) -> dict[int, int]:
         """Return the ids of the workers' processes, by index."""
         return {index: worker.pid for index, worker in self._workers.items() if worker.pid}
+
+    @property
+    def nodes(self) -> dict[int, str]:
+        """Return the addresses of the nodes that the workers run on, by index."""
+        return {index: worker.host for index, worker in self._workers.items() if worker.host}
 
     def all_pids(self) -> list[int]:
         """Return the ids of the workers' processes on this node, and of those that they have started."""

@@ -31,6 +31,11 @@ class Workers(Protocol):
         """Return the counters of the provider's keys, where there are several."""
         ...
 
+    @property
+    def nodes(self) -> dict[int, str]:
+        """Return the addresses of the nodes of these processes, by index."""
+        ...
+
     async def add(self, indices: Collection[int], notify: Notify) -> None:
         """Start more workers."""
 
@@ -112,6 +117,11 @@ class WorkerGroup:
     def pids(self) -> dict[int, int]:
         """Return the process ids of the workers that have a process of their own, by index."""
         return {index: pid for workers in self._everyone for index, pid in workers.pids.items()}
+
+    @property
+    def nodes(self) -> dict[int, str]:
+        """Return the addresses of the nodes of these processes, by index."""
+        return {index: node for workers in self._everyone for index, node in workers.nodes.items()}
 
     def all_pids(self) -> list[int]:
         """Return the ids of the processes on this node that end with the workers."""

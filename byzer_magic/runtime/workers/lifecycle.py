@@ -269,6 +269,7 @@ class Lifecycle:
         if (plan or self._plan).backend.info.local and more > 0:
             needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
             await asyncio.to_thread(placement.check_resources, placement.more_workers(spec.model, more), *needed)
+            await asyncio.to_thread(placement.nodes_for, spec, more)
 
     async def _reserve(self, count: int) -> None:
         """Reserve the resources of API workers beyond those with which the pool's actor was created."""

@@ -50,6 +50,7 @@ class RouteWorkers:
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
         self.pids: dict[int, int] = {}
+        self.nodes: dict[int, str] = {}
         self._health = health
         self._arms = parse(str(plan.setup.params[TO]))
         self._patience = float(plan.setup.params[PATIENCE])

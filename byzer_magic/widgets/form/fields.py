@@ -18,8 +18,9 @@ GROUPS = (MODEL, CAPACITY, SETTINGS, ADVANCED)
 _GROUP_OF = {
     "model": MODEL, "model_path": MODEL, "infer_backend": MODEL, "num_workers": CAPACITY,
     "worker_concurrency": CAPACITY, "load_balance": CAPACITY, "cpus_per_worker": CAPACITY, "gpus_per_worker": CAPACITY,
+    "placement": CAPACITY,
 }  # fmt: skip
-_LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker")
+_LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker", "placement")
 """Options that do not apply to a remote provider."""
 _NOT_SHOWN = ("file", "infer_params")
 _ESSENTIAL = ("saas.model", "saas.api_key", "saas.base_url")
@@ -41,6 +42,7 @@ LABELS = {
     "load_balance": _("Load balancing"),
     "cpus_per_worker": _("CPUs per worker"),
     "gpus_per_worker": _("GPUs per worker"),
+    "placement": _("Placement"),
     "ray_address": _("Ray cluster"),
     "replace": _("Replace"),
     "check": _("Test request"),

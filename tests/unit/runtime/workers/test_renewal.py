@@ -30,6 +30,7 @@ class Named:
         self.present: set[int] = set()
         self.closed = False
         self.pids: dict[int, int] = {}
+        self.nodes: dict[int, str] = {}
 
     async def add(self, indices: Collection[int], _notify: Any) -> None:
         for index in indices:
