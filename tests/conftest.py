@@ -228,12 +228,14 @@ class Shell:
     def __init__(self, env: dict[str, str], folder: Path) -> None:
         self.env = env
         self.folder = folder
+        self.prefix: tuple[str, ...] = ()
+        """What runs the command, such as a program that gives it another network."""
 
     def __call__(self, *words: str, easy: bool = False) -> subprocess.CompletedProcess[str]:
         entry = "easy_main" if easy else "main"
         code = f"import sys; from byzer_magic.cli import {entry}; sys.exit({entry}())"
         return subprocess.run(
-            [sys.executable, "-c", code, *words],
+            [*self.prefix, sys.executable, "-c", code, *words],
             capture_output=True, text=True, timeout=120, env=self.env, cwd=self.folder, check=False,
         )  # fmt: skip
 

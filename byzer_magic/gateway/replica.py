@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 from byzer_magic import config
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import ServeSpec
+from byzer_magic.errors import ConfigError
 from byzer_magic.gateway import command, server
 from byzer_magic.gateway.keys import KeyFile
+from byzer_magic.gateway.sharing import share as share_port
 from byzer_magic.i18n import set_language
 from byzer_magic.runtime.loop import LOOP
 
@@ -29,13 +32,15 @@ class Running:
         url: where.
         running: uvicorn's server.
         done: ends with it.
+        sharing: says that the port is shared, see `sharing`; closed with it.
     """
 
-    def __init__(self, url: str, running: Server, done: Future[None]) -> None:
+    def __init__(self, url: str, running: Server, done: Future[None], sharing: socket.socket | None = None) -> None:
         self.url = url
         self.pid = os.getpid()
         self._running = running
         self._done = done
+        self._sharing = sharing
 
     def stop(self, grace: float) -> None:
         """Accept no more requests, and let those that run finish, for `grace` seconds at most."""
@@ -45,9 +50,11 @@ class Running:
             time.sleep(POLL_SECONDS)
         self._running.force_exit = True
         wait([self._done], server.LAST_WORDS_SECONDS)
+        if self._sharing:
+            self._sharing.close()
 
 
-def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> Running:
+def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool, cluster: str = "") -> Running:
     """Start an endpoint in this process, and return while it serves.
 
     Args:
@@ -56,9 +63,10 @@ def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> 
         keys: the path of the stored keys.
         share: how many replicas share the limits of the keys.
         closed: whether a key is needed, also where that file is missing.
+        cluster: the name of the cluster, with whose replicas this one shares its port.
 
     Raises:
-        ConfigError: the port is in use, or the keys are missing.
+        ConfigError: the port is in use, also by an endpoint of another cluster, or the keys are missing.
         MissingExtra: a package is not installed on this node.
     """
     command.check_installed()
@@ -72,8 +80,14 @@ def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> 
     manager = Manager(settings)
     manager.ensure()
     gateway = command.make(manager, spec, key, KeyFile(Path(keys)), share, closed=closed)
-    listening = server.listen(spec.host, spec.port, shared=True)
+    sharing = share_port(spec.port, cluster) if spec.port else None
+    try:
+        listening = server.listen(spec.host, spec.port, shared=True)
+    except ConfigError:
+        if sharing:
+            sharing.close()
+        raise
     port = listening.getsockname()[1]
     running = server.prepare(application(gateway, cors), spec.uvicorn_log_level, spec.ssl_certfile, spec.ssl_keyfile)
     done = LOOP.spawn(server.serve(running, listening))
-    return Running(command.url_of(spec, port), running, done)
+    return Running(command.url_of(spec, port), running, done, sharing)

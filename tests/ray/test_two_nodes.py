@@ -1,107 +1,175 @@
-"""Workers and replicas of the endpoint on another node: another Ray node on this machine, with its own files."""
+"""Two machines: one cluster for all tests of this file, which run in their order; `machines` says what is simulated."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import re
-import subprocess
-import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+import byzer_magic
+from byzer_magic.gateway import server, sharing
 from byzer_magic.runtime.cluster.ray_import import child_environment
-from tests.conftest import Shell, short_folder
+from tests.conftest import KEY, Shell
+from tests.ray.machines import GPUS, Machines, machines, provider_command
 from tests.ray.test_deploy import eventually
-from tests.servers.process import free_port
+from tests.servers.process import Process, free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(300)]
 
-GPUS = 2
-"""Of each node: those of the first are conftest's BYZER_LOCAL_GPUS."""
+HEALTH = {
+    "RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000", "RAY_health_check_failure_threshold": "2",
+}  # fmt: skip
+"""Ray takes a minute to miss a machine, which it would take here, too."""
 
 
-@contextlib.contextmanager
-def other_node(address: str, folder: Path) -> Iterator[psutil.Process]:
-    """Hold a second node; yields the process that Ray's processes of that node are children of."""
-    command = [
-        sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={address}",
-        f"--temp-dir={folder}", "--num-cpus=2", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
-        "--disable-usage-stats",
-    ]  # fmt: skip
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_TMPDIR": str(folder), "PYTHONPATH": str(root)}
-    env = child_environment(env)  # as the first node has it
-    with (folder / "start.log").open("w") as output:
-        node = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
-    try:
-        yield psutil.Process(node.pid)
-    finally:
-        node.terminate()  # Ray gives what runs there up to 30 s
-        node.wait(60)
+@pytest.fixture(scope="module")
+def pair(ray_env: dict[str, str]) -> Iterator[Machines]:
+    with machines({**ray_env, **HEALTH}) as pair:
+        yield pair
 
 
 @pytest.fixture
-def folders() -> Iterator[tuple[Path, Path]]:
-    with short_folder() as first, short_folder() as second:
-        yield Path(first), Path(second)
+def here(pair: Machines, tmp_path: Path) -> Shell:
+    return pair.face(tmp_path)
 
 
-def test_logs_and_endpoint_of_a_cluster_of_two_nodes(shell: Shell, folders: tuple[Path, Path], gguf: Path) -> None:
-    first, second = folders
-    shell.env |= {"RAY_TMPDIR": str(first)}
-    assert shell("connect").returncode == 0
-    try:
-        deploy(shell, gguf)
-        address = (first / "ray" / "ray_current_cluster").read_text()  # in the spelling that Ray leaves as it is
-        with other_node(address, second) as node:
-            assert eventually(lambda: "Ray runtime started" in (second / "start.log").read_text(), 60)
-            done = shell("scale", "--model", "l", "--num_workers", "2")
-            assert done.returncode == 0, done.stderr
-            assert loads(shell) == 2
-            assert sum(path.read_text().count(MARK) for path in first.rglob("worker-*")) == 1, "of one of the two"
-            port = serve_on_both(shell, node)
-            end(node, "Engine")
-            assert eventually(lambda: loads(shell) == 3, 60), "that of the process that has died, and of the new one"
-            end(node, "raylet")
-            assert eventually(lambda: "cannot be read" in shell("logs", "--model", "l").stdout, 60)
-            assert loads(shell) == 1
-            assert "1 process does not respond" in shell("list").stderr
-            assert shell("shutdown").returncode == 0
-            assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()), 30)
-    finally:
-        shell("shutdown")
+@pytest.fixture
+def there(pair: Machines, tmp_path: Path) -> Shell:
+    return pair.face(tmp_path, there=True)
 
 
-def serve_on_both(shell: Shell, node: psutil.Process) -> int:
-    """Serve from two processes; check that there is one on each node, and that both answer; return their port."""
-    port = free_port()
-    words = ("serve", "--detach", "--num_replicas", "2", "--host", "0.0.0.0", "--api_key", "planted-key-82")
-    done = shell(*words, "--port", str(port))
+def test_cluster_that_grows_reaches_every_pool(pair: Machines, here: Shell, provider: Process, tmp_path: Path) -> None:
+    """What was deployed while there was one node listens on a Unix socket only, of which the second has no file."""
+    deploy_api(here, provider, "m")
+    assert here("query", "--model", "m", "--query", "hello").stdout.strip() == "Echo: hello"
+    [pool] = [process for process in psutil.process_iter() if process.name() == "ray::Pool" and is_of(process, pair)]
+    before = ports(pool)
+    pair.join()
+    pair.serve_there(provider_command(provider.port, KEY))
+    there = pair.face(tmp_path, there=True)
+    assert there("query", "--model", "m", "--query", "hi").stdout.strip() == "Echo: hi"
+    assert re.search(r"^m .* 1/1", there("list").stdout, re.MULTILINE)
+    assert len(ports(pool) - before) == 1, "now it has a port, with TLS"
+    there.env["PYTHONPATH"] = another_version(tmp_path)
+    refused = there("list")
+    expected = f"The controller runs byzer-magic {byzer_magic.__version__} on {pair.hosts[0]}, this process has 9.9.9."
+    assert expected in refused.stderr
+    assert "shutdown" in refused.stderr
+
+
+def test_workers_are_placed_and_restarted_where_they_are_wanted(pair: Machines, here: Shell, gguf: Path) -> None:
+    deploy_engine(here, gguf, "l", "--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+    assert "2/2 (2 nodes, spread)" in here("list").stdout
+    assert nodes(here, "l") == set(pair.hosts)
+    assert loads(here) == 2
+    refused = here(*engine_words(gguf, "big"), "--gpus_per_worker", str(GPUS))
+    assert "each worker needs 0.001 CPUs and 2 GPUs of one node, and the nodes have room for 0 of 1" in refused.stderr
+    assert f"{pair.hosts[1]} has 1.999 CPUs and 1 GPUs free" in refused.stderr
+    port = serve_on_both(here, pair)
+    end(pair, "ray::Engine")
+    assert eventually(lambda: loads(here) == 3, 60), "that of the process that has died, and of the new one"
+    assert here("serve", "--stop").returncode == 0
+    assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()), 30)
+    assert here("undeploy", "--model", "l").returncode == 0
+    deploy_engine(here, gguf, "l", "--placement", "pack", "--num_workers", "2", "--gpus_per_worker", "1")
+    assert len(nodes(here, "l")) == 1
+    assert here("undeploy", "--model", "l").returncode == 0
+
+
+def test_what_ran_on_a_lost_node_runs_again_on_the_other(
+    pair: Machines, here: Shell, provider: Process, gguf: Path
+) -> None:
+    for alias in ("one", "two"):
+        deploy_api(here, provider, alias, "--cpus_per_worker", "1.5")  # a node has room for one of them
+    near, far = sorted(("one", "two"), key=lambda alias: pair.hosts.index(*nodes(here, alias)))
+    assert here("undeploy", "--model", near).returncode == 0
+    deploy_engine(here, gguf, "l", "--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(here, "query", "--model", far, "--query", "tokens:1000@20")]
+        asked += [pool.submit(here, "query", "--model", "l", "--query", "Count to 999.") for _ in range(2)]
+        assert eventually(lambda: busy(here, "l") == 2 and busy(here, far) == 1, 30)
+        pair.leave()
+        ended = [each.result() for each in asked]
+    assert "the worker died during the request" in ended[0].stderr
+    assert sorted(each.returncode for each in ended[1:]) == [0, 1], "that on the other node is not disturbed"
+    assert any("the worker died during the request" in each.stderr for each in ended[1:])
+    assert here("query", "--model", far, "--query", "again").stdout.strip() == "Echo: again"
+    assert nodes(here, far) == {pair.hosts[0]}
+    assert eventually(lambda: up(here, "l") == 2, 60), "its worker has moved"
+    assert nodes(here, "l") == {pair.hosts[0]}
+
+
+def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: Path, tmp_path: Path) -> None:
+    assert here("undeploy", "--model", "l").returncode == 0
+    pair.join(PYTHONPATH=child_environment({"PYTHONPATH": another_version(tmp_path)})["PYTHONPATH"])
+    spread = ("--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+    started = time.monotonic()
+    refused = here(*engine_words(gguf, "l"), *spread)
+    assert time.monotonic() - started < 60
+    expected = f"runs byzer-magic 9.9.9 on {pair.hosts[1]}, this process has {byzer_magic.__version__}."
+    assert expected in refused.stderr
+    assert here("list").stdout.count("llama_cpp") == 0
+
+
+def another_version(folder: Path) -> str:
+    """Return a folder with this byzer-magic as another version of it."""
+    top, source = folder / "other" / "byzer_magic", Path(byzer_magic.__file__).parent
+    if not top.exists():
+        top.mkdir(parents=True)
+        for entry in source.iterdir():
+            if entry.name != "__init__.py":
+                (top / entry.name).symlink_to(entry)
+        text = (source / "__init__.py").read_text()
+        (top / "__init__.py").write_text(text.replace(f'"{byzer_magic.__version__}"', '"9.9.9"'))
+    return str(top.parent)
+
+
+# ---- what tests do
+
+
+def deploy_api(shell: Shell, provider: Process, alias: str, *words: str) -> None:
+    params = [f"saas.base_url={provider.url}/v1", f"saas.api_key={KEY}", "saas.model=gpt-4o"]
+    kind = ("--pretrained_model_type", "saas/openai", "--model", alias)
+    done = shell("deploy", *kind, *words, "--infer_params", *params)
     assert done.returncode == 0, done.stderr
-    replicas = [process for process in psutil.process_iter() if serves_at(process, port)]
-    assert len(replicas) == 2
-    assert len([process for process in replicas if process in node.children(recursive=True)]) == 1
-    listed = shell("list").stderr
-    assert "respond" not in listed
-    urls = re.findall(rf"http://[\d.]+:{port}", listed)
-    assert urls
-    for url in urls:
-        with urllib.request.urlopen(f"{url}/health", timeout=30) as response:
-            assert response.status == 200
-    return port
 
 
-def serves_at(process: psutil.Process, port: int) -> bool:
-    """Return whether a process listens on a port."""
-    with contextlib.suppress(psutil.Error):
-        found = process.net_connections("tcp")
-        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
-    return False
+def engine_words(gguf: Path, alias: str) -> list[str]:
+    engine = ["--infer_backend", "llama_cpp", "--model_path", str(gguf), "--cpus_per_worker", "0.001"]
+    params = ["verbose=true", "driver=llama-cpp-python", "n_ctx=2048"]
+    return ["deploy", "--model", alias, *engine, "--infer_params", *params]
+
+
+def deploy_engine(shell: Shell, gguf: Path, alias: str, *words: str) -> None:
+    done = shell(*engine_words(gguf, alias), *words)
+    assert done.returncode == 0, done.stderr
+
+
+def row(shell: Shell, alias: str) -> dict[str, str]:
+    done = shell("list", "--json")
+    found: list[dict[str, str]] = json.loads(done.stdout[done.stdout.index("[") :])
+    return next(each for each in found if each["model"] == alias)
+
+
+def nodes(shell: Shell, alias: str) -> set[str]:
+    return set(row(shell, alias)["nodes"].split())
+
+
+def busy(shell: Shell, alias: str) -> int:
+    return int(row(shell, alias)["busy"].partition("/")[0])
+
+
+def up(shell: Shell, alias: str) -> int:
+    return int(row(shell, alias)["workers"].partition("/")[0])
 
 
 MARK = "chat eos_token"
@@ -112,17 +180,54 @@ def loads(shell: Shell) -> int:
     return shell("logs", "--model", "l").stdout.count(MARK)
 
 
-def deploy(shell: Shell, gguf: Path) -> None:
-    """Deploy a worker that takes all GPUs of the first node, so that another one goes elsewhere."""
-    done = shell(
-        "deploy", "--model", "l", "--infer_backend", "llama_cpp", "--model_path", str(gguf),
-        "--gpus_per_worker", str(GPUS), "--cpus_per_worker", "0.001", "--infer_params", "verbose=true",
-    )  # fmt: skip
+def serve_on_both(shell: Shell, pair: Machines) -> int:
+    """Serve from a process on each node; check that both answer, with what either node has; return their port."""
+    port = free_port()
+    words = ("serve", "--detach", "--num_replicas", "2", "--host", "0.0.0.0", "--api_key", "planted-key-82")
+    with server.listen("0.0.0.0", port, shared=True), sharing.share(port, "another Ray of this user") as other:
+        assert other
+        refused = shell(*words, "--port", str(port))
+        assert f"Port {port} is taken by the endpoint of another Ray of yours." in refused.stderr
+    done = shell(*words, "--port", str(port))
     assert done.returncode == 0, done.stderr
+    listed = shell("list").stderr
+    assert "respond" not in listed
+    for host in pair.hosts:
+        assert f"http://{host}:{port}" in listed
+        request = urllib.request.Request(
+            f"http://{host}:{port}/v1/chat/completions", headers={"Authorization": "Bearer planted-key-82"},
+            data=json.dumps({"model": "m", "messages": [{"role": "user", "content": "over there"}]}).encode(),
+        )  # fmt: skip
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert "Echo: over there" in response.read().decode()
+    return port
 
 
-def end(node: psutil.Process, name: str) -> None:
-    """Kill a process of a node, and wait until it has gone."""
-    [found] = [child for child in node.children(recursive=True) if name in " ".join(child.cmdline()[:1])]
+def serves_at(process: psutil.Process, port: int) -> bool:
+    """Return whether a process listens on a port."""
+    with contextlib.suppress(psutil.Error):
+        return port in ports(process)
+    return False
+
+
+def ports(process: psutil.Process) -> set[int]:
+    """Return the ports at which a process listens."""
+    found = process.net_connections("tcp")
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+
+
+def is_of(process: psutil.Process, pair: Machines) -> bool:
+    """Return whether a process runs on the first node."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("RAY_TMPDIR") == str(pair.first)
+    return False
+
+
+def end(pair: Machines, name: str) -> None:
+    """Kill a process of the second node, and wait until it has gone."""
+    assert pair.node is not None
+    children = pair.node.children(recursive=True)
+    [found] = [child for child in children if name in " ".join(child.cmdline()[:1])]
     found.kill()
     found.wait(10)

@@ -77,7 +77,7 @@ def nodes_for(spec: DeploySpec, count: int, taken: Mapping[str, int] | None = No
                     count=count,
                     free=listed(_free_text(node) for node in nodes),
                 ),
-                _("Request fewer workers or less for each, undeploy something (`list` shows what is running)."),
+                _("Request fewer workers or less for each, or undeploy something (`list` shows what is running)."),
             )
         time.sleep(0.1)
     return chosen if spec.placement else [""] * count

@@ -18,7 +18,7 @@ from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger
 from byzer_magic.runtime.cluster.attach import CONTROL_NAMESPACE
-from byzer_magic.runtime.cluster.node import attach_log
+from byzer_magic.runtime.cluster.node import attach_log, session_folder
 from byzer_magic.runtime.transport.messages import Served, ServeRequest
 
 START = "byzer_magic.gateway.replica:start"
@@ -53,7 +53,10 @@ class Replica:
         self._share = share
         self._running: Any = None
         self._error: dict[str, Any] | None = None
-        self._make = functools.partial(pkgutil.resolve_name(START), spec, key.reveal(), keys, share, closed=closed)
+        cluster = session_folder().name
+        self._make = functools.partial(
+            pkgutil.resolve_name(START), spec, key.reveal(), keys, share, closed=closed, cluster=cluster
+        )
         if not self._try() and _is_restarted():  # nobody waits for the error: what is in the way may go
             threading.Thread(target=self._keep_trying, daemon=True).start()
 

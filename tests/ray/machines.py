@@ -1,0 +1,192 @@
+"""A cluster of two machines on one: the second node has a network and files of its own where the kernel allows it.
+
+Otherwise it has an address of its own only, and the nodes reach each other's Unix sockets as well as their ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+from byzer_magic.runtime.cluster.ray_import import child_environment
+from tests.conftest import Shell, short_folder
+from tests.servers.process import HERE, free_port
+
+GPUS = 2
+"""Of each node: a number to Ray; engines use the CPU."""
+CPUS = 2
+START_SECONDS = 120
+ALONE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""Runs a command with networks, files and processes of its own; its end ends them all."""
+
+
+def can_be_apart() -> bool:
+    """Return whether the kernel lets this user have networks, and files, that others do not see."""
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        return False
+    script = "ip link add bzprobe type veth peer name bzprobe2 && mount -t tmpfs tmpfs /mnt"
+    return subprocess.run([*ALONE, "sh", "-c", script], capture_output=True, check=False).returncode == 0
+
+
+class Machines:
+    """A cluster whose head runs; the second node joins and leaves when a test says so.
+
+    Args:
+        stack: ends what was started.
+        env: the environment of all processes.
+    """
+
+    def __init__(self, stack: ExitStack, env: dict[str, str]) -> None:
+        self.apart = can_be_apart()
+        """Whether the second node has a network and files of its own."""
+        self.first = Path(stack.enter_context(short_folder()))
+        self.second = Path(stack.enter_context(short_folder()))
+        self._stack = stack
+        self._started: subprocess.Popen[bytes] | None = None
+        number = os.getpid() % 250
+        self.hosts = (f"10.77.{number}.1", f"10.77.{number}.2") if self.apart else ("127.0.0.2", "127.0.0.3")
+        self._card = f"bz{os.getpid()}"
+        if self.apart:
+            self._plug_in()
+        (self.first / "token").write_text(secrets.token_hex(32))
+        self.address = f"{self.hosts[0]}:{free_port()}"
+        root = Path(__file__).parents[2]
+        self._env = {
+            **child_environment({**env, "PYTHONPATH": str(root)}), "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.second / "token"), "RAY_ADDRESS": self.address,
+            "BYZER_CONFIG": str(self.second / "config.toml"), "RAY_TMPDIR": str(self.first),
+        }  # fmt: skip
+        shutil.copy(self.first / "token", self.second)
+        head = ("--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false")
+        process = self._start(self.first, self.hosts[0], *head)
+        self._wait(process, self.first)
+
+    def face(self, folder: Path, *, there: bool = False) -> Shell:
+        """Return a shell on the first node, or there, on the second."""
+        shell = Shell({**self._env, "RAY_TMPDIR": str(self.second if there else self.first)}, folder)
+        if there and self.apart:
+            shell.prefix = self._inside()
+        return shell
+
+    def join(self, **env: str) -> None:
+        """Have the second node join, with these variables in its environment."""
+        prefix: tuple[str, ...] = ()
+        if self.apart:  # it sees no file of the first node, and waits for its network card
+            script = f'mount -t tmpfs tmpfs {self.first} && read _ && exec "$@"'
+            prefix = (*ALONE, "sh", "-c", script, "sh")
+        node = self._start(self.second, self.hosts[1], f"--address={self.address}", prefix=prefix, env=env)
+        self._started = node
+        if self.apart:
+            self._connect(node)
+        self._wait(node, self.second)
+
+    def serve_there(self, command: list[str]) -> None:
+        """Run a server on the second node, too: what is at a port of 127.0.0.1 here is at the same port there."""
+        if self.apart:
+            process = subprocess.Popen([*self._inside(), *command], start_new_session=True)
+            self._stack.callback(_end, process)
+
+    @property
+    def node(self) -> psutil.Process | None:
+        """Return the process that all processes of the second node are children of."""
+        return psutil.Process(self._started.pid) if self._started else None
+
+    def leave(self) -> None:
+        """Cut the second node off and end it, as a power cut does: nobody there says that it goes."""
+        assert self._started is not None
+        if self.apart:
+            _run(f"ip link set {self._card} down")
+        _end(self._started)
+        self._started = None
+        if self.apart:
+            _run(f"ip link del {self._card}")
+            self._plug_in()
+
+    def _plug_in(self) -> None:
+        _run(f"ip link add {self._card} type veth peer name {self._card}b")
+        _run(f"ip addr add {self.hosts[0]}/30 dev {self._card}; ip link set {self._card} up")
+        self._stack.callback(subprocess.run, ["ip", "link", "del", self._card], capture_output=True, check=False)
+
+    def _connect(self, node: subprocess.Popen[bytes]) -> None:
+        while not psutil.Process(node.pid).children():
+            time.sleep(0.01)
+        _run(f"ip link set {self._card}b netns {self._inner}")
+        for command in (
+            f"ip addr add {self.hosts[1]}/30 dev {self._card}b", f"ip link set {self._card}b up", "ip link set lo up",
+            f"ip route add default via {self.hosts[0]}",
+        ):  # fmt: skip
+            _run(f"nsenter -t {self._inner} -n {command}")
+        assert node.stdin
+        node.stdin.write(b"\n")
+        node.stdin.flush()
+
+    @property
+    def _inner(self) -> int:
+        """Return the id of the process that the second node's network and files belong to."""
+        assert self.node is not None
+        return self.node.children()[0].pid
+
+    def _inside(self) -> tuple[str, ...]:
+        return ("nsenter", "-t", str(self._inner), "--net", "--mount", "--pid")
+
+    def _start(
+        self, folder: Path, host: str, *words: str, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        command = [
+            *prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host}",
+            f"--temp-dir={folder}", f"--num-cpus={CPUS}", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
+            "--disable-usage-stats", "--min-worker-port=0", "--max-worker-port=0", *words,
+        ]  # fmt: skip
+        given = {**self._env, "RAY_TMPDIR": str(folder), **(env or {})}
+        del given["RAY_ADDRESS"]
+        with (folder / "start.log").open("w") as output:
+            process = subprocess.Popen(
+                command, env=given, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+            )
+        self._stack.callback(_end, process)
+        return process
+
+    def _wait(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while "Ray runtime started" not in (log := (folder / "start.log").read_text()):
+            assert process.poll() is None, log
+            assert time.monotonic() < deadline, log
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def machines(env: dict[str, str]) -> Iterator[Machines]:
+    """Hold a cluster of one node, which a second one may join."""
+    with ExitStack() as stack:
+        yield Machines(stack, env)
+
+
+def provider_command(port: int, key: str) -> list[str]:
+    """Return the command of the tests' provider at a port of its own choosing."""
+    return [sys.executable, str(HERE / "openai_api.py"), "--port", str(port), "--key", key]
+
+
+def _run(command: str) -> None:
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with all that it has started: Ray would give them 30 s."""
+    with contextlib.suppress(psutil.Error):
+        for each in [*(top := psutil.Process(process.pid)).children(recursive=True), top]:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+    process.wait(60)
+    if process.stdin:
+        process.stdin.close()
