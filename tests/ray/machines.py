@@ -24,7 +24,8 @@ from tests.servers.process import HERE, free_port
 
 GPUS = 2
 """Of each node: a number to Ray; engines use the CPU."""
-CPUS = 2
+CPUS = (1, 2)
+"""Of the first and the second."""
 START_SECONDS = 120
 ALONE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Runs a command with networks, files and processes of its own; its end ends them all."""
@@ -144,7 +145,7 @@ class Machines:
     ) -> subprocess.Popen[bytes]:
         command = [
             *prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host}",
-            f"--temp-dir={folder}", f"--num-cpus={CPUS}", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
+            f"--temp-dir={folder}", f"--num-cpus={CPUS[folder == self.second]}", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
             "--disable-usage-stats", "--min-worker-port=0", "--max-worker-port=0", *words,
         ]  # fmt: skip
         given = {**self._env, "RAY_TMPDIR": str(folder), **(env or {})}

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 import byzer_magic
-from byzer_magic.gateway import server, sharing
+from byzer_magic.errors import ConfigError
+from byzer_magic.gateway import sharing
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, Shell
 from tests.ray.machines import GPUS, Machines, machines, provider_command
@@ -79,33 +80,25 @@ def test_workers_are_placed_and_restarted_where_they_are_wanted(pair: Machines, 
     assert eventually(lambda: loads(here) == 3, 60), "that of the process that has died, and of the new one"
     assert here("serve", "--stop").returncode == 0
     assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()), 30)
-    assert here("undeploy", "--model", "l").returncode == 0
-    deploy_engine(here, gguf, "l", "--placement", "pack", "--num_workers", "2", "--gpus_per_worker", "1")
-    assert len(nodes(here, "l")) == 1
-    assert here("undeploy", "--model", "l").returncode == 0
 
 
-def test_what_ran_on_a_lost_node_runs_again_on_the_other(
-    pair: Machines, here: Shell, provider: Process, gguf: Path
-) -> None:
-    for alias in ("one", "two"):
-        deploy_api(here, provider, alias, "--cpus_per_worker", "1.5")  # a node has room for one of them
-    near, far = sorted(("one", "two"), key=lambda alias: pair.hosts.index(*nodes(here, alias)))
-    assert here("undeploy", "--model", near).returncode == 0
-    deploy_engine(here, gguf, "l", "--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: Shell, provider: Process) -> None:
+    deploy_api(here, provider, "far", "--cpus_per_worker", "1")  # `m` leaves less than that on the first node
+    assert nodes(here, "far") == {pair.hosts[1]}
+    assert here("undeploy", "--model", "m").returncode == 0
+    long = ("--query", "Count.", "--params", "max_tokens=800", 'logit_bias={"2": -100}')  # it does not end before
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(here, "query", "--model", far, "--query", "tokens:1000@20")]
-        asked += [pool.submit(here, "query", "--model", "l", "--query", "Count to 999.") for _ in range(2)]
-        assert eventually(lambda: busy(here, "l") == 2 and busy(here, far) == 1, 30)
+        asked = [pool.submit(here, "query", "--model", "l", *long) for _ in range(2)]
+        asked.append(pool.submit(here, "query", "--model", "far", "--query", "tokens:1000@20"))
+        assert eventually(lambda: busy(here) == {"l": 2, "far": 1}, 30)
         pair.leave()
-        ended = [each.result() for each in asked]
-    assert "the worker died during the request" in ended[0].stderr
-    assert sorted(each.returncode for each in ended[1:]) == [0, 1], "that on the other node is not disturbed"
-    assert any("the worker died during the request" in each.stderr for each in ended[1:])
-    assert here("query", "--model", far, "--query", "again").stdout.strip() == "Echo: again"
-    assert nodes(here, far) == {pair.hosts[0]}
-    assert eventually(lambda: up(here, "l") == 2, 60), "its worker has moved"
-    assert nodes(here, "l") == {pair.hosts[0]}
+        *engines, api = [each.result() for each in asked]
+    assert "far: the worker died during the request" in api.stderr
+    assert sorted(each.returncode for each in engines) == [0, 1], "the request on the other node is not disturbed"
+    assert any("the worker died during the request" in each.stderr for each in engines)
+    assert here("query", "--model", "far", "--query", "again").stdout.strip() == "Echo: again"
+    assert eventually(lambda: row(here, "l")["workers"] == "2/2 up", 60), "its worker has moved"
+    assert nodes(here, "l") == nodes(here, "far") == {pair.hosts[0]}
 
 
 def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: Path, tmp_path: Path) -> None:
@@ -154,22 +147,22 @@ def deploy_engine(shell: Shell, gguf: Path, alias: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def row(shell: Shell, alias: str) -> dict[str, str]:
+def rows(shell: Shell) -> list[dict[str, str]]:
     done = shell("list", "--json")
     found: list[dict[str, str]] = json.loads(done.stdout[done.stdout.index("[") :])
-    return next(each for each in found if each["model"] == alias)
+    return found
+
+
+def row(shell: Shell, alias: str) -> dict[str, str]:
+    return next(each for each in rows(shell) if each["model"] == alias)
 
 
 def nodes(shell: Shell, alias: str) -> set[str]:
     return set(row(shell, alias)["nodes"].split())
 
 
-def busy(shell: Shell, alias: str) -> int:
-    return int(row(shell, alias)["busy"].partition("/")[0])
-
-
-def up(shell: Shell, alias: str) -> int:
-    return int(row(shell, alias)["workers"].partition("/")[0])
+def busy(shell: Shell) -> dict[str, int]:
+    return {each["model"]: int(each["busy"].partition("/")[0]) for each in rows(shell)}
 
 
 MARK = "chat eos_token"
@@ -184,10 +177,6 @@ def serve_on_both(shell: Shell, pair: Machines) -> int:
     """Serve from a process on each node; check that both answer, with what either node has; return their port."""
     port = free_port()
     words = ("serve", "--detach", "--num_replicas", "2", "--host", "0.0.0.0", "--api_key", "planted-key-82")
-    with server.listen("0.0.0.0", port, shared=True), sharing.share(port, "another Ray of this user") as other:
-        assert other
-        refused = shell(*words, "--port", str(port))
-        assert f"Port {port} is taken by the endpoint of another Ray of yours." in refused.stderr
     done = shell(*words, "--port", str(port))
     assert done.returncode == 0, done.stderr
     listed = shell("list").stderr
@@ -201,6 +190,8 @@ def serve_on_both(shell: Shell, pair: Machines) -> int:
         request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=30) as response:
             assert "Echo: over there" in response.read().decode()
+    with pytest.raises(ConfigError, match="taken by the endpoint of another Ray of yours"):
+        sharing.share(port, "another Ray of this user")
     return port
 
 
