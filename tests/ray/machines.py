@@ -143,9 +143,10 @@ class Machines:
     def _start(
         self, folder: Path, host: str, *words: str, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
+        cpus = CPUS[folder == self.second]
         command = [
             *prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host}",
-            f"--temp-dir={folder}", f"--num-cpus={CPUS[folder == self.second]}", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
+            f"--temp-dir={folder}", f"--num-cpus={cpus}", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
             "--disable-usage-stats", "--min-worker-port=0", "--max-worker-port=0", *words,
         ]  # fmt: skip
         given = {**self._env, "RAY_TMPDIR": str(folder), **(env or {})}
