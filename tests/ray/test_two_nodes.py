@@ -83,7 +83,7 @@ def test_workers_are_placed_and_restarted_where_they_are_wanted(pair: Machines, 
 
 
 def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: Shell, provider: Process) -> None:
-    deploy_api(here, provider, "far", "--cpus_per_worker", "1")  # `m` leaves less than that on the first node
+    deploy_api(here, provider, "far", "--cpus_per_worker", "0.995")  # `m` leaves less on the first node
     assert nodes(here, "far") == {pair.hosts[1]}
     assert here("undeploy", "--model", "m").returncode == 0
     long = ("--query", "Count.", "--params", "max_tokens=800", 'logit_bias={"2": -100}')  # it does not end before
