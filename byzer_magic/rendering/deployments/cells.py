@@ -214,16 +214,6 @@ def stat_rows(stats: Sequence[ModelStat], columns: Sequence[str] = STAT_COLUMNS)
     return rows
 
 
-def _workers(stat: ModelStat) -> str:
-    """Return how many workers of a deployment are up, and where more than one node is used, on how many."""
-    up = f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}"
-    count = len(stat.nodes)
-    if count < 2 and not stat.placement:
-        return up
-    nodes = ngettext("{count} node", "{count} nodes", count=count)
-    return f"{up} ({listed(filter(None, [nodes, stat.placement]))})"
-
-
 def plain_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
     """Return one row per deployment as plain data, for `list --json`: its keys are the same in every language."""
     return [
@@ -321,9 +311,15 @@ def keys(stat: ModelStat) -> str:
 
 
 def _workers(stat: ModelStat) -> str:
-    """Return how many workers of a deployment are up, of how many, and between which numbers it scales."""
+    """Return how many workers of a deployment are up, of how many, between which numbers it scales, and on which nodes.
+
+    The nodes are left out where there is one.
+    """
+    details = [f"{stat.min_workers}-{stat.max_workers}"] if stat.max_workers else []
+    if (count := len(stat.nodes)) > 1 or stat.placement:
+        details += [ngettext("{count} node", "{count} nodes", count=count), *filter(None, [stat.placement])]
     up = f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}"
-    return f"{up} ({stat.min_workers}-{stat.max_workers})" if stat.max_workers else up
+    return f"{up} ({listed(details)})" if details else up
 
 
 def scaling(stat: ModelStat) -> str:
