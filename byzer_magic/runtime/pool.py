@@ -26,7 +26,6 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
-from byzer_magic.runtime import prompt_check
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.authority import identity
@@ -35,6 +34,7 @@ from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
+from byzer_magic.runtime.prompt_check import PromptCheck
 from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.upkeep import Upkeep
@@ -258,7 +258,7 @@ class Pool:
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         start = functools.partial(self._lifecycle.group.ask, worker, capability, request)
         spec, info = self._plan.spec, self._plan.backend.info
-        check = functools.partial(prompt_check.checked, request, info=info, alias=spec.model)
+        check = PromptCheck(request, info, spec.model)
         return self._metrics.measured(retried(start, self._tries), check)
 
     # ---- monitoring

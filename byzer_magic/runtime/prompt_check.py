@@ -16,31 +16,47 @@ ROOM = 1.25
 log = get_logger("pool")
 
 
-def checked(request: Request, usage: Usage, info: Info, alias: str) -> Usage:
-    """Return the usage of a response, with the truncation of its prompt where the token count shows one.
+class PromptCheck:
+    """Adds to the usage of one response what it shows about the prompt.
 
     Args:
         request: what was sent.
-        usage: as the provider reports it.
         info: the backend's.
         alias: the deployment's.
 
     Example:
         >>> from byzer_magic.types import Message
         >>> request = ChatRequest(messages=[Message("user", "All of this counts. " * 1_500)])
-        >>> print(checked(request, Usage(2_050, 10), Info(kind="saas/acme", title="", params=()), "m").truncated)
+        >>> check = PromptCheck(request, Info(kind="saas/acme", title="", params=()), "m")
+        >>> print(check(Usage(2_050, 10)).truncated)
         Only 2,050 of about 7,500 prompt tokens were read.
     """
-    read = usage.prompt_tokens
-    if usage.truncated or not isinstance(request, ChatRequest):
-        return usage
-    # Some proxies leave out what came from a cache: then it is added, else the doubt is the provider's benefit.
-    total = token_counts.truncated_from(request, read + usage.cached_tokens)
-    if not total:
-        return usage
-    truncated = PromptTruncation(read, total, _hint(info, alias, read, total))
-    log.warning("%s %s", truncated, truncated.hint)
-    return msgspec.structs.replace(usage, truncated=truncated)
+
+    def __init__(self, request: Request, info: Info, alias: str) -> None:
+        self._request = request
+        self._info = info
+        self._alias = alias
+        self._read = 0
+        self._truncated: PromptTruncation | None = None
+        """What is known of a prompt of which so many tokens were read: some providers count with every chunk."""
+
+    def __call__(self, usage: Usage) -> Usage:
+        """Return the usage, with the truncation of the prompt where the token count shows one."""
+        if usage.truncated or not isinstance(self._request, ChatRequest):
+            return usage
+        # Some proxies leave out what came from a cache: then it is added, else the doubt is the provider's benefit.
+        read = usage.prompt_tokens + usage.cached_tokens
+        if read != self._read:
+            self._read, self._truncated = read, self._look(self._request, usage.prompt_tokens, read)
+        return msgspec.structs.replace(usage, truncated=self._truncated) if self._truncated else usage
+
+    def _look(self, request: ChatRequest, reported: int, read: int) -> PromptTruncation | None:
+        total = token_counts.truncated_from(request, read)
+        if not total:
+            return None
+        found = PromptTruncation(reported, total, _hint(self._info, self._alias, reported, total))
+        log.warning("%s %s", found, found.hint)
+        return found
 
 
 def _hint(info: Info, alias: str, read: int, total: int) -> Text:

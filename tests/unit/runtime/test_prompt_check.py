@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,8 +10,10 @@ import pytest
 
 from byzer_magic.backends import registry
 from byzer_magic.i18n import localized, using
-from byzer_magic.runtime import gather, prompt_check
+from byzer_magic.routing import token_counts
+from byzer_magic.runtime import gather
 from byzer_magic.runtime.metrics import Metrics
+from byzer_magic.runtime.prompt_check import PromptCheck
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, PromptTruncation, Usage
 
@@ -25,7 +26,7 @@ def request(*messages: Message, **options: Any) -> ChatRequest:
 
 
 def truncated(asked: Any, read: int, info: Any = OPENAI, **more: Any) -> PromptTruncation | None:
-    return prompt_check.checked(asked, Usage(read, 10, **more), info=info, alias="m").truncated
+    return PromptCheck(asked, info, "m")(Usage(read, 10, **more)).truncated
 
 
 def test_hint_names_the_option_where_there_is_one_else_the_likely_limit() -> None:
@@ -78,7 +79,7 @@ def test_what_models_need_not_read_as_text_is_not_missed(asked: Any) -> None:
 def test_what_another_pool_has_found_stays() -> None:
     """A route's deployment knows the option, which the route does not."""
     found = truncated(request(), 2_050, OLLAMA)
-    assert prompt_check.checked(request(), Usage(2_050, 10, truncated=found), OPENAI, "route").truncated == found
+    assert PromptCheck(request(), OPENAI, "route")(Usage(2_050, 10, truncated=found)).truncated == found
 
 
 async def test_last_count_of_a_response_decides() -> None:
@@ -86,12 +87,28 @@ async def test_last_count_of_a_response_decides() -> None:
         yield ChatChunk("a", usage=Usage(300, 1))
         yield ChatChunk("b", usage=Usage(8_000, 2))
 
-    check = partial(prompt_check.checked, request(), info=OLLAMA, alias="m")
-    first, last = [item async for item in Metrics().measured(items(), check)]
+    first, last = [item async for item in Metrics().measured(items(), PromptCheck(request(), OLLAMA, "m"))]
     assert first.usage.truncated
     assert last.usage.truncated is None
     [joined] = gather.joined([first, last])
     assert joined.usage == Usage(8_000, 2)
+
+
+def test_prompt_is_looked_at_once_where_every_chunk_has_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[int] = []
+
+    def counted(asked: ChatRequest, read: int) -> int:
+        looks.append(read)
+        return 7_900 if read < 4_000 else 0
+
+    monkeypatch.setattr(token_counts, "truncated_from", counted)
+    check = PromptCheck(request(), OLLAMA, "m")
+    found = [check(Usage(read, number)).truncated for read in (2_050, 8_000) for number in range(9)]
+    assert looks == [2_050, 8_000]
+    assert [bool(truncated) for truncated in found] == [True] * 9 + [False] * 9
+    assert len(caplog.records) == 1
 
 
 def test_sum_of_several_answers_keeps_it() -> None:
