@@ -23,6 +23,7 @@ from byzer_magic.errors import ByzerError, CommandError, MissingKey, NotFetched,
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.media import formats
+from byzer_magic.rendering import footer
 from byzer_magic.results import Result, saving
 
 if TYPE_CHECKING:
@@ -195,6 +196,8 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
     result = _answered(context, exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
         context.output.say(_saved(context, result, item.output_file))
+    if warning := footer.warning(result):  # there is no footer here
+        context.output.say(warning)
     return result
 
 

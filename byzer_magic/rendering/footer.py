@@ -39,13 +39,18 @@ def figures(result: Result) -> list[str]:
     if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(_("{speed} tokens/s", speed=f"{result.tokens_per_second:.0f}"))
     parts += [f"{result.timings.total:.2f} s", money(result.cost, result.currency)]
-    if result.usage and (truncated := result.usage.truncated):
-        parts.append(f"⚠ {localized(join(truncated.message, truncated.hint))}")
+    parts.append(warning(result))
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
         parts.append(_("finish reason: {why}", why=result.finish))
     if isinstance(result, ChatResult) and result.raw.get("repaired"):
         parts.append(_("broken characters replaced"))
     return list(filter(None, parts))
+
+
+def warning(result: Result) -> str:
+    """Return that the prompt was truncated, and the next step; empty where it was read."""
+    truncated = result.usage.truncated if result.usage else None
+    return f"⚠ {localized(join(truncated.message, truncated.hint))}" if truncated else ""
 
 
 def contents(result: Result) -> str:

@@ -170,7 +170,7 @@ def tokens_read(body: dict[str, Any]) -> int:
 
 def tokens_of(turns: list[dict[str, Any]]) -> int:
     """Return the tokens of a conversation: as many as models have for English, and a few of the chat template."""
-    return sum(len(re.findall(r"\w{1,8}|[^\w\s]", turn["content"])) + TEMPLATE for turn in turns)
+    return sum(len(re.findall(r"[\u3000-\uffff]|\w{1,8}|[^\w\s]", turn["content"])) + TEMPLATE for turn in turns)
 
 
 def ending(body: dict[str, Any], count: int) -> dict[str, Any]:

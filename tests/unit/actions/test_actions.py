@@ -18,7 +18,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.files import writing
 from byzer_magic.i18n import using
 from byzer_magic.media import wav
-from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, ImageItem, Request
+from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, ImageItem, PromptTruncation, Request, Usage
 
 
 class Playback(Manager):
@@ -87,6 +87,14 @@ def test_query_sends_its_options_and_prints_the_text(capsys: pytest.CaptureFixtu
     assert (result.text, capsys.readouterr().out) == ("hello", "hello\n")
     [request] = cast("list[Any]", manager.requests)
     assert (request.options, request.stream) == ({"seed": 7, "stop": "x", "temperature": 0.5}, False)
+
+
+def test_query_warns_of_a_prompt_that_was_truncated(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = Usage(2050, 1, truncated=PromptTruncation(2050, 7900, "Set a longer context."))
+    for option in ("", f"--output_file {tmp_path / 'answer.txt'}"):
+        run(f"query --model m --query hi {option}", Playback(Capability.CHAT, ChatChunk("Hello", usage=usage)))
+        warned = "⚠ Only 2,050 of about 7,900 prompt tokens were read. Set a longer context.\n"
+        assert capsys.readouterr().err.endswith(warned)
 
 
 def test_query_that_returns_a_file_needs_its_name_in_a_shell(tmp_path: Any) -> None:
