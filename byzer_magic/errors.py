@@ -16,6 +16,8 @@
         EngineFailed             a model could not be loaded
       RequestError
         Overloaded               the queue is full
+        LimitReached             the deployment's limit of requests or tokens a minute
+          BudgetSpent            the deployment's budget has nothing left
         DeadlineExceeded         no response in time
         Cancelled                the user stopped it
         WorkerLost               the worker died during the request
@@ -153,6 +155,14 @@ class RequestError(ByzerError):
 
 class Overloaded(RequestError):
     """All slots are taken and the queue is full."""
+
+
+class LimitReached(RequestError):
+    """A limit of the deployment is reached; `details` has limit, value, used and mostly retry_after (seconds)."""
+
+
+class BudgetSpent(LimitReached):
+    """The deployment's budget has nothing left for the request."""
 
 
 class DeadlineExceeded(RequestError):

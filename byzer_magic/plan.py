@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends import network, registry, same_source
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.engine import devices
 from byzer_magic.backends.http.params import secrets_of
+from byzer_magic.catalog import prices
 from byzer_magic.commands import aliases, env_file, headers
 from byzer_magic.commands.secrets import Expansion, Secret, is_reference
 from byzer_magic.commands.spec import DeploySpec
@@ -25,8 +27,8 @@ from byzer_magic.local_models.hubs.wish import wish_for
 from byzer_magic.local_models.installed import file_formats
 from byzer_magic.safety import urls
 
-MAX_QUEUED = 10_000
-"""Requests that one pool may queue; further ones raise Overloaded."""
+BUDGET_CURRENCY = "USD"
+"""Of budgets; a model whose price is in another one can have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,19 @@ class Plan:
     def backend(self) -> type[Backend]:
         """Return the class that serves this plan; each process looks it up itself, since classes are not pickled."""
         return registry.find(self.spec.pretrained_model_type, self.spec.infer_backend)
+
+    @property
+    def title(self) -> str:
+        """Return the provider's name of the model, a model in a hub as typed, or the name of a file."""
+        if is_in_hub(self.spec.model_path):
+            return str(self.spec.model_path)
+        return str(self.setup.params.get("saas.model") or Path(self.spec.model_path or self.spec.model).name)
+
+    @property
+    def price(self) -> prices.Price | None:
+        """Return the price of the model, where it is known."""
+        url = str(self.setup.params.get("saas.base_url") or "")
+        return prices.find(self.spec.pretrained_model_type, self.title, url)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -163,7 +178,30 @@ def _resolved(
     same_source.check(backend.info, setup, same_source.Origins(spec.infer_params, typed, variables, environ))
     devices.check(backend.info, setup)
     backend.check(setup)
-    return Plan(spec=spec, setup=setup, why=why)
+    plan = Plan(spec=spec, setup=setup, why=why)
+    _check_budget(plan)
+    return plan
+
+
+def _check_budget(plan: Plan) -> None:
+    """Check that it can be known what a budget in dollars is spent on.
+
+    Raises:
+        BadParameter: the model's price is not known, or is in another currency.
+    """
+    price = plan.price
+    if not plan.spec.budget_usd or (price is not None and price.currency == BUDGET_CURRENCY):
+        return
+    hint = _("Leave --budget_usd out, and limit what is used with --tpm or --rpm.")
+    if price is None:
+        raise BadParameter(_("--budget_usd needs a price, and none is known for {model}.", model=plan.title), hint)
+    raise BadParameter(
+        _(
+            "--budget_usd is in US dollars, and the price of {model} is in {currency}.",
+            model=plan.title, currency=price.currency,
+        ),
+        hint,
+    )  # fmt: skip
 
 
 def _scaled(spec: DeploySpec) -> DeploySpec:

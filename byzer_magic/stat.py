@@ -106,6 +106,19 @@ class OutcomeStat(msgspec.Struct, frozen=True):
     """Requests whose client went away, in the queue or later."""
 
 
+class LimitStat(msgspec.Struct, frozen=True):
+    """A limit of a deployment at one moment."""
+
+    name: str
+    """The option that sets it: `rpm`, `tpm`, `budget_usd` or `max_queue`."""
+    used: float
+    limit: float
+    per: str
+    """What the limit is for: `minute`, `day`, `deployment`, or nothing."""
+    free_in: float | None = 0.0
+    """Seconds until there is something left; 0 where there is, None where that does not come by itself."""
+
+
 class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment's counters at one moment."""
 
@@ -160,6 +173,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """Share of one CPU core that the pool's process has used over the last seconds, 0 to 1; None while unknown."""
     keys: list[KeyStat] = []
     """The provider's keys, where there are several."""
+    limits: list[LimitStat] = []
+    """The limits that are set."""
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""

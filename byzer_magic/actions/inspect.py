@@ -8,13 +8,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
 from byzer_magic.client import serving
 from byzer_magic.commands import spec as specs
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, lazy_gettext, localized
-from byzer_magic.rendering.deployments import cells as stat_cells
+from byzer_magic.rendering.deployments import cells as stat_cells, limits
 from byzer_magic.results.comparison import need_pandas
 from byzer_magic.stat import ModelStat
 
@@ -50,15 +52,23 @@ def stat(context: Context, item: specs.StatSpec) -> Any:
 def _show_stat(context: Context, item: specs.StatSpec) -> None:
     stats = _stats(context, item.model)
     if item.model:
-        context.output.text(json.dumps(stats[0].legacy(), indent=4))
+        context.output.text(json.dumps(_plain(stats[0]), indent=4))
         if not item.json:  # which programs read
             if stats[0].arms:
                 context.output.say(_("See `alias` for the deployments of this route."))
             _say_notes(context, stats)
     elif item.json:
-        context.output.text(json.dumps({stat.model: stat.legacy() for stat in stats}, indent=4))
+        context.output.text(json.dumps({stat.model: _plain(stat) for stat in stats}, indent=4))
     else:
         _table(context, stats)
+
+
+def _plain(stat: ModelStat) -> dict[str, Any]:
+    """Return the eight fields of byzer-llm, and the limits where there are any."""
+    found = {item.name: msgspec.to_builtins(item) for item in stat.limits}
+    for item in found.values():
+        del item["name"]
+    return stat.legacy() | ({"limits": found} if found else {})
 
 
 def _frame(context: Context, item: specs.StatSpec) -> Any:
@@ -100,12 +110,10 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
 
 
 def _say_notes(context: Context, stats: list[ModelStat]) -> None:
-    """Name the keys of deployments that have several, their limits of workers, and pools that fill their cores."""
+    """Say how much of their limits deployments have used, and what is to be said of keys, scaling and full pools."""
     for stat in stats:
-        if keys := stat_cells.keys(stat):
-            context.output.say(_("{label}: {text}", label=stat.model, text=keys))
-        if scaling := stat_cells.scaling(stat):
-            context.output.say(_("{label}: {text}", label=stat.model, text=scaling))
+        for text in filter(None, (limits.text(stat), stat_cells.keys(stat), stat_cells.scaling(stat))):
+            context.output.say(_("{label}: {text}", label=stat.model, text=text))
         if full := stat_cells.full(stat):
             context.output.say(_("{label}: {text}", label=stat.model, text=full))
 

@@ -53,6 +53,10 @@ class Price:
         """
         if self.up_to and usage.prompt_tokens > self.up_to:
             return None
+        return self.at_any_length(usage)
+
+    def at_any_length(self, usage: Usage) -> float:
+        """Return what tokens cost at this price, also where longer prompts have a higher one."""
         return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / MILLION
 
 

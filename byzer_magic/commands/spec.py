@@ -17,8 +17,12 @@ from byzer_magic.commands.registry import REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
 from byzer_magic.routing.autoscale import Scaling
+from byzer_magic.routing.budget import PERIODS
 from byzer_magic.routing.node_choice import PLACEMENTS
 from byzer_magic.routing.policy import POLICIES
+
+MAX_QUEUED = 10_000
+"""Requests that wait in one deployment, where nothing else is said."""
 
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
@@ -107,6 +111,21 @@ class DeploySpec(Spec):
         kind="duration",
         minimum=0,
     )
+    max_queue: int = option(
+        MAX_QUEUED, help=_("requests that may wait for a slot; further ones are refused"), kind="int", minimum=0
+    )
+    rpm: int = option(
+        0, help=_("requests a minute; further ones wait in the queue; 0: no limit"), kind="int", minimum=0
+    )
+    tpm: int = option(
+        0, help=_("tokens a minute, of prompts and answers; further requests wait; 0: no limit"), kind="int", minimum=0
+    )
+    budget_usd: float = option(
+        0.0, help=_("what may be spent, in US dollars; then requests are refused; 0: no limit"), kind="float", minimum=0
+    )
+    budget_per: str = option(
+        PERIODS[0], help=_("what --budget_usd is for: the deployment, or each day (UTC)"), choices=PERIODS
+    )
     infer_params: Mapping[str, str] = option(
         help=_("parameters of the backend, as key=value words (saas.*, backend.*, ...)"),
         kind="params",
@@ -170,6 +189,11 @@ class UpdateSpec(Spec):
     gpus_per_worker: float | None = _of_deploy("gpus_per_worker")
     placement: str | None = _of_deploy("placement")
     idle: float | None = _of_deploy("idle")
+    max_queue: int | None = _of_deploy("max_queue")
+    rpm: int | None = _of_deploy("rpm")
+    tpm: int | None = _of_deploy("tpm")
+    budget_usd: float | None = _of_deploy("budget_usd")
+    budget_per: str | None = _of_deploy("budget_per")
     infer_params: Mapping[str, str] = _of_deploy("infer_params")
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")

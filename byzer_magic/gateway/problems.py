@@ -41,6 +41,7 @@ ROWS: dict[type[Exception], Row] = {
     errors.CommandError: _INVALID,
     errors.ConfigError: _INVALID,
     errors.Overloaded: Row(503, "server_error", "overloaded", "overloaded_error", again=True),
+    errors.LimitReached: Row(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", again=True),
     errors.DeadlineExceeded: Row(504, "server_error", "timeout", "timeout_error", hint=SHORTEN),
     errors.WorkerLost: Row(503, "server_error", "worker_lost", "api_error", again=True),
     errors.MalformedResponse: Row(502, "server_error", "bad_response", "api_error"),
@@ -64,7 +65,7 @@ ROWS: dict[type[Exception], Row] = {
 }
 """By class; an error that is not in the table has the row of its nearest base class."""
 QUOTA = Row(429, "insufficient_quota", "insufficient_quota", "rate_limit_error")
-"""Of an account that must be paid for: clients tell it from a limit that passes by its code."""
+"""Of an account that must be paid for, or a budget that is spent: clients tell it from a passing limit by its code."""
 
 
 class Problem(Exception):
@@ -158,7 +159,9 @@ def of(err: BaseException) -> Problem:
 
 def row_of(err: errors.ByzerError) -> Row:
     """Return how the wires call an error."""
-    return QUOTA if _is_spent(err) else next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
+    if isinstance(err, errors.BudgetSpent) or _is_spent(err):
+        return QUOTA
+    return next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
 
 
 def _is_spent(err: errors.ByzerError) -> bool:

@@ -25,6 +25,17 @@ def money(value: float | None, currency: str) -> str:
     return f"{sign}{value:.2f}" if value >= 1 else f"{sign}{value:.4f}"
 
 
+def dollars(value: float) -> str:
+    """Return a budget, or what is spent of it, to a millionth of a dollar: the two are compared.
+
+    Example:
+        >>> dollars(5), dollars(0.5), dollars(0.000125)
+        ('$5.00', '$0.50', '$0.000125')
+    """
+    whole, _point, decimals = f"{value:,.6f}".partition(".")
+    return f"${value:,.2f}" if value >= 1 else f"${whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
 def duration(value: float | None) -> str:
     """Return a duration in seconds in readable form; empty for None.
 

@@ -21,7 +21,7 @@ class Taken:
     at: float
     units: float
     is_past: bool = False
-    """Whether the window has left it behind."""
+    """Whether it counts no longer."""
 
 
 class Window:
@@ -79,7 +79,7 @@ class Window:
 
     def take(self, units: float, now: float) -> Taken:
         """Take units, as many as may be; return what `change` corrects once it is known better."""
-        taken = Taken(now, units)
+        taken = Taken(now, units, is_past=not self.limit)
         if self.limit:
             self._taken.append(taken)
             self._sum += units
@@ -92,7 +92,7 @@ class Window:
             self.take(more, now)
         elif not taken.is_past:
             taken.units = units
-            self._sum += more if self.limit else 0.0
+            self._sum += more
 
     def used(self, now: float) -> float:
         """Return the units that were taken in the last minute."""

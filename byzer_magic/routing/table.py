@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from byzer_magic.errors import Overloaded
 from byzer_magic.i18n import lazy_gettext as _
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 HEALTHS = ("up", "loading", "down", "drained", "asleep")
+COMING = ("loading", "down", "asleep")
+"""Of these, those of workers that will run requests again by themselves."""
 MIN_RETRY_SECONDS = 1.0
 
 
@@ -39,6 +41,17 @@ class _Queued:
     session: bytes
 
 
+class Gate(Protocol):
+    """Decides when tickets may run where a slot is not all that it takes."""
+
+    def wait(self, ticket: int, now: float) -> float:
+        """Return the seconds until a ticket may run: 0 if it may now, `inf` if others must end first."""
+        ...
+
+    def take(self, ticket: int, now: float) -> None:
+        """Note that a ticket runs."""
+
+
 class SlotTable:
     """Slots, queue and counters of one deployment; pure: times are arguments, in seconds of any monotonic clock.
 
@@ -46,8 +59,9 @@ class SlotTable:
         workers: number of workers.
         limit: slots of each worker.
         policy: name of the load balancing policy, a key of `policy.POLICIES`.
-        max_queue: largest number of queued tickets.
+        max_queue: largest number of queued tickets, beside those for which slots are being loaded.
         now: current time.
+        gate: what else decides when tickets may run.
 
     Raises:
         ValueError: an argument is out of range, or the policy is unknown.
@@ -62,19 +76,20 @@ class SlotTable:
     """
 
     def __init__(
-        self, workers: int, limit: int, *, policy: str = "lru", max_queue: int = 10_000, now: float = 0.0
-    ) -> None:
+        self, workers: int, limit: int, *, policy: str = "lru", max_queue: int = 10_000, now: float = 0.0,
+        gate: Gate | None = None,
+    ) -> None:  # fmt: skip
         if limit < 1 or max_queue < 0:
             raise ValueError(f"limit {limit} must be at least 1, max_queue {max_queue} at least 0")
         if policy not in POLICIES:
             raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
         self._limit = limit
-        self._max_queue = max_queue
+        self._gate = gate
         self._workers: dict[int, Worker] = {}
         self._running: dict[int, Worker] = {}
         # An OrderedDict: popping the first item of a dict again and again is O(n) each.
         self._waiting: OrderedDict[int, _Queued] = OrderedDict()
-        self.use(policy)
+        self.use(policy, max_queue)
         self._dispatches = 0
         if workers < 0:
             raise ValueError(f"cannot have {workers} workers")
@@ -136,9 +151,9 @@ class SlotTable:
         """
         if ticket in self._running or ticket in self._waiting:
             raise ValueError(f"ticket {ticket} is in use")
-        if not self._waiting and (worker := self._next(session)):
+        if not self._waiting and self._may_run(ticket, now) and (worker := self._next(session)):
             return self._dispatch(ticket, worker, now, session)
-        if len(self._waiting) >= self._max_queue:
+        if len(self._waiting) >= self._max_queue and len(self._waiting) >= self._max_queue + self._slots_to_come:
             raise self._overloaded(now)
         self._waiting[ticket] = _Queued(now, session)
         return None
@@ -166,7 +181,11 @@ class SlotTable:
         if ticket in self._running:
             return self.release(ticket, now)
         self._waiting.pop(ticket, None)
-        return []
+        return self._serve(now)
+
+    def serve(self, now: float) -> list[Grant]:
+        """Return the grants that follow when the gate may have opened."""
+        return self._serve(now)
 
     def set_health(self, worker: int, health: str, now: float) -> list[Grant]:
         """Set a worker's health and return the grants that follow; only workers that are `up` get requests.
@@ -211,8 +230,9 @@ class SlotTable:
             self._candidates.offer(self._workers[index])
         return self._serve(now)
 
-    def use(self, policy: str) -> None:
-        """Choose workers by another policy, a key of `policy.POLICIES`, from now on."""
+    def use(self, policy: str, max_queue: int) -> None:
+        """Choose workers by another policy, a key of `policy.POLICIES`, and queue so many tickets, from now on."""
+        self._max_queue = max_queue
         self._sessions = Sessions() if policy == SESSION else None
         self._candidates = Candidates(POLICIES[policy], self._workers)
         for worker in self._workers.values():
@@ -244,6 +264,15 @@ class SlotTable:
             for index, worker in sorted(self._workers.items())
         ]
 
+    def _may_run(self, ticket: int, now: float) -> bool:
+        return self._gate is None or self._gate.wait(ticket, now) <= 0
+
+    @property
+    def _slots_to_come(self) -> int:
+        """Return the slots of workers that are asleep, loading or restarting: who waits for these waits for no one."""
+        coming = (one for one in self._workers.values() if one.health in COMING and not one.leaving)
+        return sum(worker.free for worker in coming)
+
     def _next(self, session: bytes) -> Worker | None:
         """Take the worker that runs the next ticket; None if none is ready."""
         home = self._sessions.home(session) if self._sessions else None
@@ -258,6 +287,8 @@ class SlotTable:
         return home if may_stay(home.limit - home.free, running, len(up)) else None
 
     def _dispatch(self, ticket: int, worker: Worker, now: float, session: bytes) -> Grant:
+        if self._gate is not None:
+            self._gate.take(ticket, now)
         self._dispatches += 1
         worker.last_dispatch = self._dispatches
         worker.last_time = now
@@ -273,7 +304,7 @@ class SlotTable:
         grants: list[Grant] = []
         while self._waiting:
             ticket, queued = next(iter(self._waiting.items()))
-            if (worker := self._next(queued.session)) is None:
+            if not self._may_run(ticket, now) or (worker := self._next(queued.session)) is None:
                 break
             del self._waiting[ticket]
             grants.append(self._dispatch(ticket, worker, now, queued.session))
@@ -288,10 +319,14 @@ class SlotTable:
         waited = now - next((first.since for first in self._waiting.values()), now)
         seconds = max(MIN_RETRY_SECONDS, waited)
         return Overloaded(
-            _("All slots are in use, and {count} requests are queued.", count=len(self._waiting)),
             _(
-                "Try again in {seconds:.0f} s, or deploy with a higher --num_workers or --worker_concurrency.",
+                "All slots are in use, and {count} requests are queued (--max_queue {most}).",
+                count=len(self._waiting), most=self._max_queue,
+            ),
+            _(
+                "Try again in {seconds:.0f} s, or deploy with a higher --num_workers, --worker_concurrency or"
+                " --max_queue.",
                 seconds=seconds,
             ),
-            retry_after=seconds,
-        )
+            retry_after=seconds, limit="max_queue", value=self._max_queue,
+        )  # fmt: skip

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
 
 from byzer_magic import errors
+from byzer_magic.commands.spec import MAX_QUEUED
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.plan import MAX_QUEUED
+from byzer_magic.plan import Plan
 from byzer_magic.routing.sessions import session_of
 from byzer_magic.routing.table import Grant, SlotTable
+from byzer_magic.runtime.limits import Limits
 from byzer_magic.stat import WorkerStat
 from byzer_magic.types import Request
 
@@ -33,12 +36,20 @@ class Admission:
         limit: slots of each worker.
         policy: name of the load balancing policy, a key of `routing.policy.POLICIES`.
         health: the workers' initial health: `up`, `loading`, `down` or `drained`.
+        max_queue: requests that may wait.
+        limits: what else requests wait for, or are refused by.
     """
 
-    def __init__(self, workers: int, limit: int, *, policy: str = "lru", health: str = "up") -> None:
+    def __init__(
+        self, workers: int, limit: int, *, policy: str = "lru", health: str = "up", max_queue: int = MAX_QUEUED,
+        limits: Limits | None = None,
+    ) -> None:  # fmt: skip
         self.changes = 0
         """Grows with every change of the table, so that a follower notices that there is something to send."""
-        self._table = SlotTable(0, limit, policy=policy, max_queue=MAX_QUEUED, now=time.monotonic())
+        self._limits = limits or Limits()
+        self._table = SlotTable(0, limit, policy=policy, max_queue=max_queue, now=time.monotonic(), gate=self._limits)
+        self._retry: asyncio.TimerHandle | None = None
+        """Serves the queue again once a limit lets its first request go."""
         self._table.resize(range(workers), time.monotonic(), health=health)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
@@ -70,21 +81,50 @@ class Admission:
 
         Raises:
             Overloaded: the queue is full.
+            LimitReached: a limit of the deployment is reached, and waiting for it does not help.
             ByzerError: no worker can serve the request, now or since it was queued.
         """
         if why := self.closed:
             raise why.with_traceback(None)  # the same error for every request: its traceback would grow
         self.changes += 1
-        session = session_of(request) if request is not None and self._table.has_sessions else b""
-        if self._table.acquire(ticket, time.monotonic(), session) is None:
-            async with aclosing(self._wait(ticket)) as places:
+        if not self._acquire(ticket, deadline, request):
+            async with aclosing(self._wait(ticket, deadline)) as places:
                 async for place in places:
                     yield place
         self._deadlines[ticket] = deadline
 
-    async def _wait(self, ticket: int) -> AsyncGenerator[int, None]:
+    def _acquire(self, ticket: int, deadline: asyncio.Timeout, request: Request | None) -> bool:
+        """Return whether a request has a slot now; else it is queued.
+
+        Raises:
+            RequestError: it can neither run nor wait.
+        """
+        now = time.monotonic()
+        if request is not None:
+            self._limits.expect(ticket, request)
+        session = session_of(request) if request is not None and self._table.has_sessions else b""
+        try:
+            if self._table.acquire(ticket, now, session) is not None:
+                return True
+        except errors.Overloaded as err:
+            self._limits.settle(ticket, now)
+            raise self._limits.full(err, now) from None
+        left = math.inf if (when := deadline.when()) is None else when - asyncio.get_running_loop().time()
+        if why := self._limits.too_late(now, self._table.queued - 1, left):
+            self._leave(ticket)
+            raise why
+        return False
+
+    def _leave(self, ticket: int) -> None:
+        """Take a request out of the queue, or its slot from it."""
+        now = time.monotonic()
+        self._limits.settle(ticket, now)
+        self._grant(self._table.withdraw(ticket, now))
+
+    async def _wait(self, ticket: int, deadline: asyncio.Timeout) -> AsyncGenerator[int, None]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
+        self._look_ahead()
         pause = PLACE_SECONDS
         try:
             while not (await asyncio.wait([future], timeout=pause))[0]:
@@ -93,7 +133,9 @@ class Admission:
                 pause = max(PLACE_SECONDS, place / PLACES_A_SECOND)
             future.result()
         except BaseException:  # a cancelled request leaves the queue, too
-            self._grant(self._table.withdraw(ticket, time.monotonic()))
+            if deadline.expired() and (why := self._limits.late(time.monotonic())):
+                self._cancelled[ticket] = why
+            self._leave(ticket)
             raise
         finally:
             del self._waiting[ticket]
@@ -118,14 +160,40 @@ class Admission:
     def release(self, ticket: int, *, failed: bool) -> None:
         """Free the slot of a request."""
         self._deadlines.pop(ticket, None)
-        self._grant(self._table.release(ticket, time.monotonic(), failed=failed))
+        now = time.monotonic()
+        self._limits.settle(ticket, now)
+        self._grant(self._table.release(ticket, now, failed=failed))
 
     def _grant(self, grants: list[Grant]) -> None:
         self.changes += 1
+        self._hand_out(grants)
+        self._look_ahead()
+
+    def _hand_out(self, grants: list[Grant]) -> None:
         for grant in grants:
             future = self._waiting[grant.ticket]
             if not future.done():
                 future.set_result(grant.worker)
+
+    def _look_ahead(self) -> None:
+        """Refuse the first requests of the queue for which nothing is left, and come back when the next one may run."""
+        now = time.monotonic()
+        first = next(iter(self._table.queue), None)
+        while first is not None and (why := self._limits.refusal(first)) and first in self._waiting:
+            if not (future := self._waiting[first]).done():
+                future.set_exception(why)
+            self._limits.settle(first, now)
+            self._hand_out(self._table.withdraw(first, now))
+            first = next(iter(self._table.queue), None)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if first is not None and 0 < (seconds := self._limits.wait(first, now)) < math.inf:
+            self._retry = asyncio.get_running_loop().call_later(seconds, self._serve)
+
+    def _serve(self) -> None:
+        self._retry = None
+        self._grant(self._table.serve(time.monotonic()))
 
     def cancel(self, worker: int, why: errors.ByzerError) -> None:
         """Cancel the requests that a worker is running; each raises `why` in its client."""
@@ -206,9 +274,10 @@ class Admission:
         if self.state(worker) == "drained":
             self.health(worker, "up")
 
-    def use(self, policy: str) -> None:
-        """Choose workers by another policy, a key of `routing.policy.POLICIES`, from now on."""
-        self._table.use(policy)
+    def use(self, plan: Plan) -> None:
+        """Have the policy and the limits of another plan from now on."""
+        self._limits.use(plan)
+        self._table.use(plan.spec.load_balance, plan.spec.max_queue)
 
     def resize(self, workers: Collection[int], health: str, limit: int | None = None) -> None:
         """Set the workers: those left out finish their requests and are removed.

@@ -20,7 +20,16 @@ from byzer_magic.commands.secrets import Secret
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, preload, prestart, replicas
+from byzer_magic.runtime.cluster import (
+    deployments,
+    desired_state,
+    discovery,
+    placement,
+    preload,
+    prestart,
+    replicas,
+    spending,
+)
 from byzer_magic.runtime.cluster.authority import authority, identity_of_controller
 from byzer_magic.runtime.cluster.node import attach_log, has_others, socket_folder
 from byzer_magic.runtime.fleet import Fleet
@@ -137,7 +146,10 @@ class Controller:
                 yield Loading(_("not enough resources for both: removing the old deployment first"))
             else:
                 return
+        spent = await asyncio.to_thread(self._fleet.spent, plan.spec.model)
         replaced = await self._make_way(plan)
+        if spent is not None:
+            await asyncio.to_thread(spending.store, plan.id, spent)
         async with AsyncExitStack() as stack:
             async for waiting in self._room_for(plan, stack):
                 yield waiting

@@ -16,7 +16,8 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan, resolve
-from byzer_magic.runtime.cluster import desired_state
+from byzer_magic.routing.budget import Spent
+from byzer_magic.runtime.cluster import desired_state, spending
 from byzer_magic.runtime.fleet_file import FleetFile, Wanted, wanted
 from byzer_magic.runtime.transport.messages import FleetEntry
 
@@ -64,7 +65,9 @@ class Fleet:
         self._why.pop(alias, None)
         if alias not in self._restoring:
             self._restored.discard(alias)
-        self._put(self._wanted | {alias: wanted(plan, folder, capabilities)})
+        before = self._wanted.get(alias)
+        item = msgspec.structs.replace(wanted(plan, folder, capabilities), spent=before.spent if before else None)
+        self._put(self._wanted | {alias: item})
 
     def forget(self, alias: str) -> bool:
         """Note that a deployment is wanted no longer; return whether it was."""
@@ -93,6 +96,13 @@ class Fleet:
         except errors.ConfigError:
             return False
         return True
+
+    def spent(self, alias: str) -> Spent | None:
+        """Return what a deployment has spent of its budget, until it is forgotten: one that replaces it goes on so."""
+        item = self._wanted.get(alias)
+        if item is None or not item.spec.budget_usd:
+            return None
+        return spending.load(item.plan_id) or item.spent
 
     def running(self, plan: Plan) -> Plan:
         """Return a plan under the id of the deployment that it updates."""
@@ -136,6 +146,9 @@ class Fleet:
                 state = await asyncio.to_thread(desired_state.find, item.plan_id)
                 if state is not None and state.workers != item.spec.num_workers:
                     changed[alias] = _scaled(item, state.workers)
+                spent = await asyncio.to_thread(spending.load, item.plan_id) if item.spec.budget_usd else None
+                if spent is not None and spent != item.spent:
+                    changed[alias] = msgspec.structs.replace(changed.get(alias, item), spent=spent)
             if changed:
                 self._put(self._wanted | changed)
 
@@ -169,6 +182,8 @@ class Fleet:
             try:
                 async with slots:
                     plan = await asyncio.to_thread(_plan, self._wanted[alias])
+                    if (spent := self._wanted[alias].spent) is not None:
+                        await asyncio.to_thread(spending.store, plan.id, spent)
                     self._restored.add(alias)
                     await create(plan, self._wanted[alias].folder)
             except errors.ByzerError as err:

@@ -21,6 +21,7 @@ from byzer_magic.files import paths, private
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.hubs.reference import is_in_hub
 from byzer_magic.plan import Plan
+from byzer_magic.routing.budget import Spent
 
 FOLDER = "fleets"
 LOCAL = "local"
@@ -42,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters whose values were secrets, and are kept nowhere."""
     capabilities: list[str] = []
     """What the model could do when it was loaded."""
+    spent: Spent | None = None
+    """What it has spent of its budget, where it has one."""
 
     @property
     def located(self) -> DeploySpec:

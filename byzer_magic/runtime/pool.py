@@ -27,11 +27,12 @@ from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
-from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
+from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart, spending
 from byzer_magic.runtime.cluster.authority import identity
 from byzer_magic.runtime.cluster.node import attach_log, has_others, hide_more, socket_folder, tail
 from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
+from byzer_magic.runtime.limits import Limits
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.prompt_check import PromptCheck
@@ -64,14 +65,15 @@ class Pool:
         self._events = EventLog()
         self._node = ray.get_runtime_context().get_node_id()
         self._host = ray.util.get_node_ip_address()
+        self._limits = Limits(plan, spending.load(plan.id))
         self._admission = Admission(
-            spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
-        )
+            spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading",
+            max_queue=spec.max_queue, limits=self._limits,
+        )  # fmt: skip
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
         self._upkeep = Upkeep(plan, self._lifecycle, self._admission, self._events.add)
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
-        self._title = making.title_of(plan)
-        self._price = making.price_of(plan)
+        self._price = plan.price
         self._metrics = Metrics(self._price)
         self._undeploying = False
         self._error: str = ""
@@ -215,7 +217,7 @@ class Pool:
                 try:
                     if self._capabilities is not checked:
                         self._check_capability(request)
-                    answer = gathering.items(self._answer(worker, capability, request))
+                    answer = gathering.items(self._limits.counted(ticket, self._answer(worker, capability, request)))
                     async with aclosing(answer) as chunks:  # type: ignore[type-var]  # async generators all
                         async for chunk in chunks:
                             if dispatched is not None:  # together with the first chunk: one message on the socket
@@ -243,7 +245,7 @@ class Pool:
         loading = self._events.loading
         if loading and (self._upkeep.is_waking or self._lifecycle.is_changing):
             return Waiting(place, loading.stage, loading.fraction)
-        return Waiting(place)
+        return Waiting(place, self._limits.waiting_for(time.monotonic()))
 
     def _check_capability(self, request: Request) -> None:
         if lacking := needed_by(request) - self._capabilities:
@@ -268,7 +270,7 @@ class Pool:
         return ModelStat(
             model=spec.model,
             kind=self._plan.backend.info.kind,
-            title=self._title,
+            title=self._plan.title,
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             traits=sorted(self._plan.backend.info.all_traits),
@@ -291,6 +293,7 @@ class Pool:
             currency=self._price.currency if self._price else "",
             pool_cpu=self._metrics.pool_cpu,
             keys=list(self._lifecycle.group.current.keys),
+            limits=self._limits.stats(time.monotonic(), self._admission.queued),
         )
 
     async def _stat(self, _nothing: None) -> AsyncIterator[ModelStat]:
@@ -312,6 +315,7 @@ class Pool:
         while True:
             await asyncio.sleep(1)
             self._metrics.tick(self._admission.running, self._admission.queued)
+            await spending.save(self._plan.id, self._limits.unsaved())
             self._upkeep.tick()
 
     async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
@@ -338,7 +342,7 @@ class Pool:
                 self._checked = await checking.check(plan, workers, indices, self._events.add, replaces=True)
 
         def adopt() -> None:
-            self._plan, self._title, self._price = plan, making.title_of(plan), making.price_of(plan)
+            self._plan, self._price = plan, plan.price
             self._metrics.use(self._price)
             self._tries = plan.setup.params.get("saas.max_retries", 0)
             self._capabilities = workers.capabilities
@@ -377,6 +381,7 @@ class Pool:
         pids = [os.getpid(), *self._lifecycle.group.all_pids()]
         await self._lifecycle.group.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
+        await asyncio.to_thread(spending.delete, self._plan.id)
         self._server.stop()
         discovery.withdraw(socket_folder(), alias)
         yield messages.UndeployResult(unfinished, pids)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic import plan
 from byzer_magic.backends.http import body_texts, endpoint, redirects, sse
-from byzer_magic.commands import options
+from byzer_magic.commands import options, spec
 from byzer_magic.files import text_files
 from byzer_magic.gateway import bodies, connections
 from byzer_magic.media import inputs
@@ -30,7 +29,7 @@ LIMITS = [
     (formulas.LONGEST, 1),
     (code.LONGEST, 1),
     (options.LONGEST_NAME, 1),
-    (plan.MAX_QUEUED, 1),
+    (spec.MAX_QUEUED, 1),
     (connections.HEADER_BYTES, 1024),
     (bodies.MAX_BYTES, MIB),
     (bodies.MOST_TURNS, 1),

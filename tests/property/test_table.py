@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from byzer_magic.errors import Overloaded
 from byzer_magic.routing.policy import POLICIES, Worker
-from byzer_magic.routing.table import HEALTHS, Grant, SlotTable
+from byzer_magic.routing.table import COMING, HEALTHS, Grant, SlotTable
 from tests.budgets import examples
 
 MAX_WORKERS = 5
@@ -44,6 +44,11 @@ class NaiveTable:
             for index, worker in sorted(self.workers.items())
             if worker.health == "up" and len(worker.running) < self.limit and index in self.target
         ]
+
+    @property
+    def slots_to_come(self) -> int:
+        coming = [self.workers[index] for index in self.target if self.workers[index].health in COMING]
+        return sum(self.limit - len(worker.running) for worker in coming)
 
     def pick(self) -> int:
         candidates = self.candidates()
@@ -144,7 +149,7 @@ class TableMachine(RuleBasedStateMachine):
     def acquire_one(self) -> None:
         ticket = self.tickets
         self.tickets += 1
-        if not self.naive.candidates() and len(self.naive.waiting) >= self.max_queue:
+        if not self.naive.candidates() and len(self.naive.waiting) >= self.max_queue + self.naive.slots_to_come:
             with pytest.raises(Overloaded):
                 self.table.acquire(ticket, self.now)
             return

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _, lazy_gettext as _l, listed, localized, ngettext
 from byzer_magic.rendering.amounts import duration, money
-from byzer_magic.rendering.deployments import sparkline
+from byzer_magic.rendering.deployments import limits, sparkline
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.tables import Cell
 from byzer_magic.stat import ArmStat, ModelStat, Sample, WorkerStat
@@ -125,7 +125,7 @@ def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
     return {
         "model": _name(stat.model, _about(stat), state_of(stat, age), len(stat.workers), local=stat.local),
         "slots": slots(busy, sum(worker.limit for worker in stat.workers)),
-        "queue": count(stat.queued),
+        "queue": right(bounded) if (bounded := limits.queue(stat)) else count(stat.queued),
         "requests": count(stat.requests),
         "errors": count(stat.errors, bad=True),
         "rate": rate,
@@ -298,7 +298,7 @@ def right(text: str) -> Cell:
 
 
 def _about(stat: ModelStat) -> str:
-    return " · ".join(filter(None, (stat.title, stat.kind, keys(stat))))
+    return " · ".join(filter(None, (stat.title, stat.kind, limits.text(stat), keys(stat))))
 
 
 def keys(stat: ModelStat) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability
-from byzer_magic.plan import MAX_QUEUED, Plan
+from byzer_magic.commands.spec import MAX_QUEUED
+from byzer_magic.plan import Plan
 from byzer_magic.runtime.garbage import tune_collector
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.runtime.workers.keyed import Keyed, open_each

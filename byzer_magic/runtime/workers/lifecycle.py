@@ -106,7 +106,7 @@ class Lifecycle:
                 raise
             self.group.take_over(workers, old)
             self._plan, self._indices = plan, new
-            self._admission.use(plan.spec.load_balance)
+            self._admission.use(plan)
             self._admission.resize(new, "loading", plan.spec.worker_concurrency)
             adopt()
             for index in old:

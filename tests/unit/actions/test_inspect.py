@@ -12,6 +12,7 @@ from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.i18n import using
+from byzer_magic.stat import LimitStat
 from tests.fleets import Pretended, model
 
 
@@ -49,3 +50,25 @@ def test_stat_as_json_is_the_eight_fields_whatever_the_load(shown: Any) -> None:
     assert shown("stat --model idle")[1] == ""
     out, err = shown("stat --json")
     assert (set(json.loads(out)["busy"]), err) == (set(model().legacy()), "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (LimitStat("rpm", 60, 60, "minute", 7), "m: 60 of 60 requests a minute (free in 7s)"),
+        (LimitStat("tpm", 12_345, 100_000, "minute"), "m: 12,345 of 100,000 tokens a minute"),
+        (LimitStat("budget_usd", 1.25, 5, "day"), "m: $1.25 of $5.00 today (UTC)"),
+        (LimitStat("budget_usd", 5.01, 5, "deployment", None), "m: $5.01 of $5.00 spent (used up)"),
+        (LimitStat("max_queue", 0, 50, ""), "m: 0 of 50 places in the queue"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_stat_shows_what_is_used_of_limits(limit: LimitStat, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    context = Context(manager=cast("Any", Pretended(model("m", limits=[limit]))), output=Terminal())
+    run_all(context, [parse(["stat"])])
+    out, err = capsys.readouterr()
+    assert words in err
+    assert ("0/50" in out) == (limit.name == "max_queue")
+    run_all(context, [parse(["stat", "--model", "m", "--json"])])
+    found = json.loads(capsys.readouterr().out)["limits"][limit.name]
+    assert found == {"used": limit.used, "limit": limit.limit, "per": limit.per, "free_in": limit.free_in}

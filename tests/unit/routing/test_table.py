@@ -130,3 +130,41 @@ def test_invalid_calls_leave_the_table_unchanged(wrong) -> None:
         wrong(table)
     assert (table.running, table.queued) == (1, 1)
     assert table.release(0, 0.0) == [Grant(1, 0)]
+
+
+def test_requests_wait_for_slots_that_are_loaded_whatever_the_queue_may_have() -> None:
+    table = SlotTable(2, 2, max_queue=1)
+    table.set_health(0, "asleep", 0.0)
+    table.set_health(1, "drained", 0.0)
+    assert workers_of(table, range(3)) == [None, None, None]  # two for the slots to come, one in the queue
+    with pytest.raises(Overloaded, match=r"3 requests are queued \(--max_queue 1\)"):
+        table.acquire(3, 0.0)
+    assert [grant.ticket for grant in table.set_health(0, "up", 1.0)] == [0, 1]
+
+
+class Turnstile:
+    """A gate that lets so many tickets through."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.taken: list[int] = []
+
+    def wait(self, _ticket: int, _now: float) -> float:
+        return 0.0 if self.left else 5.0
+
+    def take(self, ticket: int, _now: float) -> None:
+        self.left -= 1
+        self.taken.append(ticket)
+
+
+def test_gate_keeps_the_order_and_slots_that_are_free_do_not_matter() -> None:
+    gate = Turnstile(1)
+    table = SlotTable(1, 9, gate=gate)
+    assert workers_of(table, range(4)) == [0, None, None, None]
+    assert table.serve(0.0) == []
+    gate.left = 2
+    assert table.withdraw(1, 0.0) == [Grant(2, 0), Grant(3, 0)]
+    assert gate.taken == [0, 2, 3]
+    assert table.acquire(4, 0.0) is None
+    gate.left = 1
+    assert table.release(0, 0.0) == [Grant(4, 0)]

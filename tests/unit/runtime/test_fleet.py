@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan, resolve
+from byzer_magic.routing.budget import Spent
 from byzer_magic.runtime import fleet as module
 from byzer_magic.runtime.cluster.desired_state import DesiredState
 from byzer_magic.runtime.fleet import Fleet
@@ -131,6 +133,35 @@ async def test_number_of_workers_follows_scale(folder: Path, monkeypatch: pytest
         while FleetFile(LOCAL).read()["a"].spec.num_workers != 5:
             await asyncio.sleep(0.01)
     syncing.cancel()
+
+
+async def test_what_was_spent_of_a_budget_comes_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: dict[str, Spent] = {}
+    monkeypatch.setattr(module, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(module.desired_state, "find", lambda _plan_id: None)
+    monkeypatch.setattr(module.spending, "load", stored.get)
+    monkeypatch.setattr(module.spending, "store", stored.__setitem__)
+    limited = plan("a")
+    limited = replace(limited, spec=replace(limited.spec, budget_usd=5.0))
+    before = Fleet(FleetFile(LOCAL))
+    before.keep(limited, str(folder), ["chat"])
+    before.keep(plan("b"), str(folder), ["chat"])
+    stored[limited.id] = Spent(1.5, {20_000: 1.5})
+    syncing = asyncio.create_task(before.sync())
+    async with asyncio.timeout(60):
+        while FleetFile(LOCAL).read()["a"].spent != stored[limited.id]:
+            await asyncio.sleep(0.01)
+    syncing.cancel()
+    before.keep(limited, str(folder), ["chat"])  # after an update, say
+    stored.clear()  # with the Ray that has ended
+
+    after = Fleet(FleetFile(LOCAL))
+    assert after.spent("a") == Spent(1.5, {20_000: 1.5})
+    assert after.spent("b") is None
+    made = {item.spec.model: item.id for item in await restore(after)}
+    assert stored == {made["a"]: Spent(1.5, {20_000: 1.5})}
+    after.forget("a")
+    assert after.spent("a") is None
 
 
 def test_file_that_cannot_be_read_is_told_and_kept(folder: Path) -> None:
