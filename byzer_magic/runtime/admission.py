@@ -322,6 +322,12 @@ class Admission:
         """Return the number of requests in the queue."""
         return self._table.queued
 
+    @property
+    def queued_for_slots(self) -> int:
+        """Return the number of requests in the queue that more workers would serve: none while a limit keeps them."""
+        first = next(iter(self._table.queue), None)
+        return 0 if first is None or self._limits.wait(first, time.monotonic()) else self._table.queued
+
     def busy(self, worker: int) -> int:
         """Return the number of requests that a worker is running."""
         return self._table.busy(worker)

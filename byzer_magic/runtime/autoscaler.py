@@ -61,7 +61,7 @@ class Autoscaler:
             return
         if count != self._known:  # others have changed it
             self._changed()
-        running, queued = self._admission.running, self._admission.queued
+        running, queued = self._admission.running, self._admission.queued_for_slots
         slots = self.spec.worker_concurrency
         wanted = self._scaler.wanted(self._clock(), limits, count, slots, running=running, queued=queued)
         if wanted == count:

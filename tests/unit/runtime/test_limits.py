@@ -253,6 +253,18 @@ async def test_queue_goes_on_by_itself_when_the_minute_is_over(monkeypatch: pyte
     assert (admission.running, admission.queued) == (3, 0)
 
 
+async def test_more_workers_are_not_for_requests_that_a_limit_keeps() -> None:
+    for limits, wanted in (({"rpm": 1}, 0), ({"rpm": 9}, 1), ({"budget_usd": 1e-4}, 0)):
+        admission = Admission(1, 1, limits=Limits(plan(**limits)))
+        waiting = [asyncio.create_task(admit(admission)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert (admission.queued, admission.queued_for_slots) == (1, wanted)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert admission.queued_for_slots == 0
+
+
 async def test_request_whose_turn_comes_too_late_is_refused_at_once() -> None:
     admission = Admission(1, 9, limits=Limits(plan(rpm=1)))
     await admit(admission, 30)
