@@ -137,7 +137,7 @@ class Pretended:
     async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
         self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], waking=True, note="")
         yield Loading(stage="reading", fraction=0.5)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)
         self.models[spec.model] = msgspec.structs.replace(ill(self.models[spec.model], "up", "up"), waking=False)
 
     async def undeploy(self, spec: UndeploySpec) -> int:
@@ -209,6 +209,6 @@ def pretend(count: int = 3, workers: int = 2) -> Pretended:
     """Let this process's magics look after deployments that are only data; return their manager."""
     import byzer_magic
 
-    manager = Pretended(*(model(f"model_{number:02}", workers) for number in range(count)))
+    manager = Pretended(*(model(f"model_{number:02}", workers, local=number == 1) for number in range(count)))
     byzer_magic.default_manager = lambda: manager  # type: ignore[assignment,return-value]  # it has what screens need
     return manager

@@ -111,8 +111,18 @@ def test_panel_scales_with_the_keyboard_on_a_narrow_screen(opened: Callable[...,
     expect(status).to_have_count(0)
 
 
-def test_panel_asks_before_it_undeploys(opened: Callable[..., Notebook]) -> None:
+def test_panel_puts_to_sleep_wakes_and_asks_before_it_undeploys(opened: Callable[..., Notebook]) -> None:
     book = opened()
+    expect(row(book, "model_00").locator('[data-do="sleep"]')).to_be_hidden()  # an API
+    local = row(book, "model_01")
+    expect(local.locator('[data-do="wake"]')).to_be_hidden()
+    local.locator('[data-do="sleep"]').click()
+    expect(local.locator(".bz-state")).to_have_text("asleep: told to", timeout=5000)
+    expect(panel(book).locator(".bz-summary")).to_contain_text("1 asleep")
+    expect(local.locator('[data-do="sleep"]')).to_be_hidden()
+    local.locator('[data-do="wake"]').click()
+    expect(local.locator(".bz-state")).to_have_text("waking", timeout=5000)
+    expect(local.locator(".bz-state")).to_have_count(0, timeout=5000)
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks = panel(book).locator(".bz-tray")
     expect(asks).to_contain_text("Undeploy model_02?")

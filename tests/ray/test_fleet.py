@@ -28,9 +28,11 @@ def states(shell: Shell) -> dict[str, str]:
     return {row["model"]: row["state"] for row in json.loads(found[found.index("[") :])}
 
 
-def deploy_api(shell: Shell, provider: Process, alias: str, key: str) -> None:
+def deploy_api(shell: Shell, provider: Process, alias: str, key: str, *options: str) -> None:
     params = [f"saas.base_url={provider.url}/v1", f"saas.api_key={key}", "saas.model=gpt-4o"]
-    done = shell("deploy", "--pretrained_model_type", "saas/openai", "--model", alias, "--infer_params", *params)
+    done = shell(
+        "deploy", "--pretrained_model_type", "saas/openai", "--model", alias, *options, "--infer_params", *params
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -38,9 +40,9 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     (apart.folder / ".env").write_text(f"KEY_OF_ANN={KEY}\n")
     deploy_api(apart, provider, "by_name", "${KEY_OF_ANN}")
     deploy_api(apart, provider, "typed", KEY)
-    engine = ["--infer_backend", "llama_cpp", "--model_path", str(gguf), "--idle", "2s"]
+    engine = ["--infer_backend", "llama_cpp", "--model_path", str(gguf), "--cpus_per_worker", "1.5"]
     params = ["--infer_params", "driver=xllamacpp", "n_ctx=512", "max_tokens=8"]
-    assert apart("deploy", *engine, "--model", "small", *params).returncode == 0
+    assert apart("deploy", *engine, "--idle", "2s", "--model", "small", *params).returncode == 0
     assert apart("scale", "--model", "by_name", "--num_workers", "3").returncode == 0
     file = Path(apart.env["BYZER_CONFIG"]).parent / "fleets" / "local.json"
     assert eventually(lambda: '"num_workers": 3' in file.read_text(), 20)
@@ -67,6 +69,44 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert re.search(r"already deployed|saas\.", again.stderr)
     assert apart("undeploy", "--model", "typed").returncode == 0
     assert set(states(apart)) == {"by_name", "small"}
+
+    limits = ["--min_workers", "0", "--max_workers", "2", "--idle", "60s"]  # on the two CPUs, there is room for one
+    assert apart("deploy", *engine, *limits, "--model", "other", *params).returncode == 0
+    assert apart("query", "--model", "small", "--query", "Say hello.").stdout.strip()
+    assert states(apart)["other"] == "asleep: made room for small"
+    assert apart("query", "--model", "other", "--query", "Say hello.").stdout.strip()
+    assert states(apart)["other"] == "up"
+    assert apart("stat").stdout.count("1/1 (0-2)") == 1
+
+
+def test_queue_brings_workers_within_the_limits_and_quiet_takes_them(
+    cluster: Manager, shell: Shell, provider: Process, tmp_path: Path
+) -> None:
+    deploy_api(shell, provider, "elastic", KEY, "--max_workers", "3", "--min_workers", "1", "--idle", "3s")
+    words = [sys.executable, "-c", "from byzer_magic.cli import main; main()", "query", "--model", "elastic"]
+    asking = [
+        subprocess.Popen([*words, "--query", "tokens:400@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert eventually(lambda: workers(cluster) == 2, 30)
+    beyond = shell("scale", "--model", "elastic", "--num_workers", "4")
+    assert "elastic scales by itself between 1 and 3 workers." in beyond.stderr
+    shown = shell("stat").stdout
+    assert "2/2 (1-3)" in shown
+    for process in asking:
+        assert len(process.communicate(timeout=60)[0].split()) == 400  # none is cut as workers go
+    assert eventually(lambda: workers(cluster) == 1, 30)
+    assert "no more were needed for 3s" in str(cluster.run(cluster.stat("elastic")).scaled)
+    file = tmp_path / "elastic.yaml"
+    assert shell("export", str(file)).returncode == 0
+    assert "min_workers: 1\nmax_workers: 3\n" in file.read_text()
+    assert shell("update", "--model", "elastic", "--min_workers", "2").returncode == 0
+    assert workers(cluster) == 2
+    assert shell("undeploy", "--model", "elastic", "--force").returncode == 0
+
+
+def workers(cluster: Manager) -> int:
+    return len(cluster.run(cluster.stat("elastic")).workers)
 
 
 def test_deployments_that_are_not_to_come_back_do_not(apart: Shell, provider: Process) -> None:

@@ -86,7 +86,9 @@ class RouteWorkers:
         """
         for arm in self._arms:
             notify(Loading(_("checking the capabilities of {alias}", alias=arm.alias)))
-            with suppress(errors.ClusterError, errors.RequestError, TimeoutError):  # it may come later
+            with suppress(
+                errors.DeployError, errors.ClusterError, errors.RequestError, TimeoutError
+            ):  # it may come later
                 await self._learn(arm.alias)
         if not self._can:
             raise errors.NotDeployed(
