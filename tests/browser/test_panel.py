@@ -124,7 +124,7 @@ def test_panel_puts_to_sleep_wakes_and_asks_before_it_undeploys(opened: Callable
     expect(local.locator(".bz-state")).to_have_text("waking", timeout=5000)
     expect(local.locator(".bz-state")).to_have_count(0, timeout=5000)
     row(book, "model_02").locator('[data-do="undeploy"]').click()
-    asks = panel(book).locator(".bz-tray")
+    asks = panel(book).locator('.bz-tray[data-group="model_02"]')
     expect(asks).to_contain_text("Undeploy model_02?")
     asks.get_by_role("button", name="Keep").click()
     expect(asks).to_have_count(0)
