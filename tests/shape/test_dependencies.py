@@ -27,6 +27,8 @@ INTERNAL = (
     "funasr.register",
 )
 """Modules without an underscore that are internal all the same."""
+LIBRARIES = ("ray", "vllm", "funasr", "openai", "aiohttp", "websockets")
+"""Packages of which internal modules are used."""
 CLIENTS = Path(sysconfig.get_path("purelib", vars={"base": f"{sys.prefix}/clients"}))
 
 
@@ -51,8 +53,11 @@ def client_pins() -> dict[str, Requirement]:
 def internal_modules() -> set[str]:
     """Return the internal modules of other packages that the code names."""
     found = set()
-    for path in (ROOT / "byzer_magic").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    sources = [path.read_text() for path in (ROOT / "byzer_magic").rglob("*.py")]
+    for source in sources:
+        if not re.search(rf"\b({'|'.join(LIBRARIES)})\b", source):
+            continue
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
             elif isinstance(node, ast.Import):
@@ -64,9 +69,7 @@ def internal_modules() -> set[str]:
             else:
                 continue
             found |= {name for name in names if re.match(r"[a-z_]\w*\._[a-z]", name) or name.startswith(INTERNAL)}
-    return {
-        name for name in found if name.split(".")[0] in {"ray", "vllm", "funasr", "openai", "aiohttp", "websockets"}
-    }
+    return {name for name in found if name.split(".")[0] in LIBRARIES}
 
 
 def test_what_private_apis_are_used_of_has_an_upper_bound() -> None:

@@ -170,7 +170,7 @@ def test_find_ignores_other_folders(home: Path) -> None:
 
 
 def test_find_is_quick_with_thousands_of_files(home: Path) -> None:
-    for number in range(100):
+    for number in range(40):
         there = home / "models" / f"data{number}"
         there.mkdir(parents=True)
         for name in range(100):

@@ -166,7 +166,7 @@ async def main():
     given = {"n_ctx": sys.argv[2]} if len(sys.argv) > 2 else {}
     model = await llama.open(
         Setup(model="m", params=typed_params(llama.info, given, {}), model_path=sys.argv[1]), lambda *_: None)
-    ask = ChatRequest(messages=[Message("user", "word " * 300)], options={"max_tokens": 8})
+    ask = ChatRequest(messages=[Message("user", "word " * 100)], options={"max_tokens": 8})
     async for _ in model.chat(ask):
         pass
     print(memory())

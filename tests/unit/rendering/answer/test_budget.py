@@ -29,8 +29,8 @@ LIMIT = 15.0
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "PARSING_SECONDS", 0.2)
-    monkeypatch.setattr(budget, "DETAIL_SECONDS", 0.2)
+    monkeypatch.setattr(budget, "PARSING_SECONDS", 0.1)
+    monkeypatch.setattr(budget, "DETAIL_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("kind", BOMBS)

@@ -31,9 +31,17 @@ def run(code: str, env: dict[str, str] | None = None) -> str:
     return done.stdout.strip()
 
 
+LOADED = """
+before = sys.modules["rfc3987_syntax"]
+with deferred():
+    import rfc3987_syntax
+assert rfc3987_syntax is before and sys.modules["rfc3987_syntax"] is before, "it was loaded before"
+"""
+
+
 def test_deferred_import_keeps_the_format_and_leaves_the_package_to_others() -> None:
     block = "from byzer_magic.runtime.cluster.ray_import import deferred\nwith deferred():\n    import jsonschema\n"
-    path = run(block + CHECK)
+    path = run(block + CHECK + LOADED)
     assert path.endswith("__init__.py")
     assert not path.startswith(FOLDER)
 
@@ -41,15 +49,6 @@ def test_deferred_import_keeps_the_format_and_leaves_the_package_to_others() -> 
 def test_child_environment_defers_in_child_processes() -> None:
     path = run(CHECK, child_environment(os.environ))
     assert path.startswith(FOLDER)
-
-
-def test_deferred_import_leaves_a_package_alone_that_is_loaded() -> None:
-    run(
-        "import sys, rfc3987_syntax as before\n"
-        "from byzer_magic.runtime.cluster.ray_import import deferred\n"
-        "with deferred():\n    import rfc3987_syntax\n"
-        "assert rfc3987_syntax is before and sys.modules['rfc3987_syntax'] is before"
-    )
 
 
 def test_stand_in_is_not_found_where_the_package_is_not_installed() -> None:
