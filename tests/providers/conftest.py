@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,13 @@ def documented_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     yield file
     saas.__path__.remove(str(file.parent))
     sys.modules.pop("byzer_magic.backends.saas.json_lines", None)
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[Callable[..., process.Process]]:
+    """Starts a provider of ours that asks for a key, as `process.own` does; a second call returns the same one."""
+    with ExitStack() as running:
+        yield functools.cache(lambda name, key: running.enter_context(process.own(name, key)))
 
 
 @pytest.fixture(scope="session")

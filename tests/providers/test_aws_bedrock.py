@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from byzer_magic import errors
 from byzer_magic.backends.saas.aws_bedrock import schema
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last, noted_after, own, received
+from tests.servers.process import Process, free_port, gone_after, last, noted_after, received
 
 ACCESS, SECRET = "AKIAPLANTED0000000", "planted/secret+0123456789abcdef"
 MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
@@ -27,9 +27,8 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Process]:
-    with own("bedrock", f"{ACCESS}:{SECRET}") as process:
-        yield process
+def server(serving: Callable[..., Process]) -> Process:
+    return serving("bedrock", f"{ACCESS}:{SECRET}")
 
 
 async def connect(server: Process, *, slots: int = 1, **params: str) -> Any:

@@ -7,7 +7,7 @@ import io
 import re
 import time
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -20,15 +20,14 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
-from tests.servers.process import Process, free_port, gone_after, last, noted_after, own, received
+from tests.servers.process import Process, free_port, gone_after, last, noted_after, received
 
 HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
 
 
 @pytest.fixture(scope="module")
-def server(key: str) -> Iterator[Process]:
-    with own("azure_speech", key) as process:
-        yield process
+def server(key: str, serving: Callable[..., Process]) -> Process:
+    return serving("azure_speech", key)
 
 
 async def connect(url: str, key: str, **params: str) -> Any:

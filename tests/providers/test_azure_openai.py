@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +11,12 @@ from byzer_magic import errors
 from byzer_magic.types import EmbedRequest
 from tests.backends import ask, collect, opened, refuse_streams, text_of
 from tests.conftest import KEY
-from tests.servers.process import Process, last, openai_api
+from tests.servers.process import Process, last
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Process]:
-    with openai_api(KEY) as process:
-        yield process
+def server(serving: Callable[..., Process]) -> Process:
+    return serving("openai_api", KEY)
 
 
 async def connect(server: Process, **params: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from byzer_magic import errors
 from byzer_magic.backends.http import sse
 from byzer_magic.types import ChatRequest, Media, Message, Usage
 from tests.backends import ask, collect, opened, refuse_streams, text_of, until_error
-from tests.servers.process import Process, gone_after, last, own
+from tests.servers.process import Process, gone_after, last
 
 GONE_SECONDS = 1.0
 """How late the server may notice that a client has left: the goal is 0.1 s, on a machine that does nothing else."""
@@ -23,9 +23,8 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "d", 
 
 
 @pytest.fixture(scope="module")
-def server(key: str) -> Iterator[Process]:
-    with own("claude", key) as process:
-        yield process
+def server(key: str, serving: Callable[..., Process]) -> Process:
+    return serving("claude", key)
 
 
 async def connect(url: str, key: str, **params: str) -> Any:

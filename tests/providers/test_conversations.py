@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -71,9 +71,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture(scope="module")
-def server(case: Case) -> Iterator[process.Process]:
-    with process.own(case.server, case.key) as running:
-        yield running
+def server(case: Case, serving: Callable[..., process.Process]) -> process.Process:
+    return serving(case.server, case.key)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +17,7 @@ from byzer_magic.backends.dashscope import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last, own, received
+from tests.servers.process import Process, free_port, gone_after, last, received
 from tests.servers.scripted import response, scripted
 
 PNG = Media("image/png", b"\x89PNG")
@@ -26,9 +26,8 @@ HARD = "你好 🙂 a\u2028b 世界"
 
 
 @pytest.fixture(scope="module")
-def server(key: str) -> Iterator[Process]:
-    with own("dashscope", key) as process:
-        yield process
+def server(key: str, serving: Callable[..., Process]) -> Process:
+    return serving("dashscope", key)
 
 
 async def connect(url: str, key: str, model: str = "qwen-plus", kind: str = "saas/qianwen", **params: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[process.Process]:
-    with process.own("json_lines", KEY) as running:
-        yield running
+def server(serving: Callable[..., process.Process]) -> process.Process:
+    return serving("json_lines", KEY)
 
 
 @pytest.fixture
@@ -57,12 +56,13 @@ async def test_documented_provider_raises_errors_of_single_lines(
 
 
 async def test_documented_provider_disconnects_when_closed(backend: Any, server: process.Process) -> None:
+    before = process.received(server)
     answer = backend.chat(ask("many words " * 1000))
     await anext(answer)
     await answer.aclose()
     async for _ in backend.chat(ask("hi")):
         pass
-    assert any("gone" in entry for entry in server.get("/journal"))
+    assert any("gone" in entry for entry in process.noted_after(server, before))
 
 
 def test_documented_provider_is_one_of_the_kinds(documented_provider: Path) -> None:

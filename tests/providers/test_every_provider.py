@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -103,9 +103,8 @@ def case(request: pytest.FixtureRequest, documented_provider: object) -> Case:
 
 
 @pytest.fixture(scope="module")
-def server(case: Case) -> Iterator[process.Process]:
-    with process.own(case.server, case.key) as running:
-        yield running
+def server(case: Case, serving: Callable[..., process.Process]) -> process.Process:
+    return serving(case.server, case.key)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,8 @@ def case(request: pytest.FixtureRequest, documented_provider: object) -> Case:
 
 
 @pytest.fixture(scope="module")
-def server(case: Case) -> Iterator[process.Process]:
-    with process.own(case.server, case.key) as running:
-        yield running
+def server(case: Case, serving: Callable[..., process.Process]) -> process.Process:
+    return serving(case.server, case.key)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import re
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -20,7 +20,7 @@ from byzer_magic.backends.saas.ollama import backend as ollama, schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.process import Process, free_port, gone_after, last
 from tests.servers.scripted import response, scripted
 
 OLLAMA = registry.find("saas/ollama")
@@ -31,9 +31,8 @@ HARD = "你好 🙂 a\u2028b 世界"
 
 
 @pytest.fixture(scope="module")
-def server(key: str) -> Iterator[Process]:
-    with own("ollama", key) as process:
-        yield process
+def server(key: str, serving: Callable[..., Process]) -> Process:
+    return serving("ollama", key)
 
 
 async def connect(url: str, key: str | None, model: str = MODEL, **params: str) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import warnings
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,15 @@ from tests.backends import opened
 from tests.conftest import KEY
 from tests.engines.audio_files import made
 from tests.servers.audio_files import wav
-from tests.servers.process import Process, last, openai_api, received
+from tests.servers.process import Process, last, received
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 WAV = wav("a second or so of a tone, to be written down", 16000)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Process]:
-    with openai_api(KEY) as process:
-        yield process
+def server(serving: Callable[..., Process]) -> Process:
+    return serving("openai_api", KEY)
 
 
 async def connect(server: Process, model: str, **params: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +22,12 @@ def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
     return Manager().plan(DeploySpec(model="a", pretrained_model_type="saas/openai", infer_params=params))
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Process]:
+    with openai_api(KEY, "text-embedding-3-small,whisper-1,tts-1,bge-reranker-v2-m3") as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("model", "capability"),
     [
@@ -31,11 +38,10 @@ def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
         ("bge-reranker-v2-m3", "rerank"),
     ],
 )
-async def test_probe_sends_the_cheapest_request(model: str, capability: str) -> None:
-    with openai_api(KEY, "text-embedding-3-small,whisper-1,tts-1,bge-reranker-v2-m3") as server:
-        found = await probe.ask(plan(f"{server.url}/v1", model))
-        assert (found.capability, found.asked) == (capability, True)
-        assert found.seconds < 5
+async def test_probe_sends_the_cheapest_request(server: Process, model: str, capability: str) -> None:
+    found = await probe.ask(plan(f"{server.url}/v1", model))
+    assert (found.capability, found.asked) == (capability, True)
+    assert found.seconds < 5
 
 
 async def test_probe_does_not_generate_images(provider: Process) -> None:
@@ -62,7 +68,7 @@ async def test_unknown_model_raises_provider_error(provider: Process) -> None:
         await probe.ask(plan(f"{provider.url}/v1", "gpt-nonsense"))
 
 
-async def test_probe_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_probe_has_a_deadline(provider: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "DEADLINE_SECONDS", 0.0)
-    with openai_api(KEY) as server, pytest.raises(errors.DeadlineExceeded):
-        await probe.ask(plan(f"{server.url}/v1", "gpt-4o"))
+    with pytest.raises(errors.DeadlineExceeded):
+        await probe.ask(plan(f"{provider.url}/v1", "gpt-4o"))

@@ -8,7 +8,7 @@ import json
 import re
 import time
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.types import SpeakRequest
 from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
-from tests.servers.process import Process, free_port, gone_after, last, noted_after, own, received
+from tests.servers.process import Process, free_port, gone_after, last, noted_after, received
 
 APP = "6503259792"
 HARD = '你好 🙂 a\u2028b "quoted" <b>&amp; 世界'
@@ -31,9 +31,8 @@ BOTH = pytest.mark.parametrize("api", ["v1", "v3"])
 
 
 @pytest.fixture(scope="module")
-def server(key: str) -> Iterator[Process]:
-    with own("volcengine", key) as process:
-        yield process
+def server(key: str, serving: Callable[..., Process]) -> Process:
+    return serving("volcengine", key)
 
 
 async def connect(url: str, key: str, model: str = "volcano_tts", **params: str) -> Any:
