@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from byzer_magic.actions.context import Context
 from byzer_magic.client import fetching
 from byzer_magic.commands import env_file, spec as specs
@@ -9,6 +11,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, ngettext
 from byzer_magic.local_models.hubs import reference as references, removal
 from byzer_magic.local_models.hubs.fetch import Preview
+from byzer_magic.local_models.hubs.quantizations import quantization
 from byzer_magic.local_models.memory import readable
 
 
@@ -67,9 +70,7 @@ def _users(reference: references.Reference) -> list[str]:
         return []
     found = []
     for alias, item in kept.items():
-        typed = item.spec.model_path or ""
-        if references.is_in_hub(typed):
-            used = references.parse(typed)
-            if (used.hub, used.repo) == (reference.hub, reference.repo) and reference.part in ("", used.part):
-                found.append(alias)
+        used = references.from_path(Path(item.path))
+        if used is not None and (used.hub, used.repo) == (reference.hub, reference.repo):
+            found += [alias] if reference.part in ("", used.part, quantization(used.part)) else []
     return sorted(found)

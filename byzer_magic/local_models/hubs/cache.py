@@ -15,7 +15,7 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models.hubs import choice
 from byzer_magic.local_models.hubs.choice import File, Wish
 from byzer_magic.local_models.hubs.hub import HUBS
-from byzer_magic.local_models.hubs.reference import Reference, parse
+from byzer_magic.local_models.hubs.reference import Reference, from_path, parse
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 LARGEST_INDEX = 50_000_000
@@ -92,11 +92,9 @@ def unfinished(reference: Reference, environ: Mapping[str, str] = os.environ) ->
 
 def of_path(path: Path, environ: Mapping[str, str] = os.environ) -> Reference | None:
     """Return the model in a hub that a path in its cache is; None for other paths."""
-    for reference in repositories(environ):
-        top = repository(reference, environ)
-        if path.is_relative_to(top):
-            return replace(reference.at(path), revision="")
-    return None
+    found = from_path(path) or next((one for one in repositories(environ) if path == repository(one, environ)), None)
+    inside = found is not None and path.is_relative_to(HUBS[found.hub].folder(environ).absolute())
+    return replace(found, revision="") if found is not None and inside else None
 
 
 def _snapshots(reference: Reference, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -22,6 +22,8 @@ _PAGES = (
 """Addresses of models' pages, as browsers show them."""
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SNAPSHOT = "snapshots"
+_HUGGING_FACE = "models--"
+"""How the folders of Hugging Face's cache begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +52,28 @@ class Reference:
         """
         return replace(self, part=part)
 
-    def at(self, path: Path) -> Reference:
-        """Return the reference to exactly what is at a path of a cache: its commit, and its file where it is one.
 
-        Args:
-            path: as `cache.find` returns it, possibly that of another machine.
+def from_path(path: Path) -> Reference | None:
+    """Return what is at a path of a hub's cache: its commit, and its file where it is one; None for other paths.
 
-        Example:
-            >>> path = Path("/hub/models--a--b/snapshots/c0ffee/x.gguf")
-            >>> str(Reference(hub="hf", repo="a/b").at(path))
-            'hf:a/b@c0ffee:x.gguf'
-        """
-        parts = path.parts
-        if _SNAPSHOT not in parts:
-            return self
-        start = len(parts) - parts[::-1].index(_SNAPSHOT)
-        return replace(self, revision=parts[start], part="/".join(parts[start + 1 :]) or self.part)
+    Args:
+        path: as `cache.find` returns it, possibly that of another machine.
+
+    Example:
+        >>> str(from_path(Path("/hub/models--a--b/snapshots/c0ffee/x.gguf")))
+        'hf:a/b@c0ffee:x.gguf'
+        >>> str(from_path(Path("/ms/models/a--b/snapshots/master")))
+        'ms:a/b@master'
+    """
+    parts = path.parts
+    if _SNAPSHOT not in parts[1:-1]:
+        return None
+    at = len(parts) - 1 - parts[::-1].index(_SNAPSHOT)
+    hub = "hf" if parts[at - 1].startswith(_HUGGING_FACE) else "ms"
+    owner, _dashes, name = parts[at - 1].removeprefix(_HUGGING_FACE).partition("--")
+    if not (owner and name and parts[at + 1 :]):
+        return None
+    return Reference(hub=hub, repo=f"{owner}/{name}", revision=parts[at + 1], part="/".join(parts[at + 2 :]))
 
 
 def is_in_hub(text: str | None) -> bool:

@@ -11,7 +11,7 @@ from byzer_magic.backends.base import Report, Setup
 from byzer_magic.files import paths
 from byzer_magic.local_models.hubs import cache
 from byzer_magic.local_models.hubs.fetch import fetch
-from byzer_magic.local_models.hubs.reference import is_in_hub, parse
+from byzer_magic.local_models.hubs.reference import from_path, is_in_hub
 from byzer_magic.plan import Plan
 from byzer_magic.types import Loading
 
@@ -30,10 +30,10 @@ async def on_this_node(plan: Plan, report: Report) -> Setup:
         FetchError: it cannot be fetched here.
         MissingExtra: the hub's package is not installed here.
     """
-    path, typed = plan.setup.model_path, plan.spec.model_path
-    if not (path and typed and is_in_hub(typed)) or paths.exists(Path(path)):
+    path = Path(plan.setup.model_path or "")
+    exactly = from_path(path) if is_in_hub(plan.spec.model_path) and not paths.exists(path) else None
+    if exactly is None:
         return plan.setup
-    exactly = parse(typed).at(Path(path))
     found = cache.find(exactly)
     if found is None:
         async with aclosing(fetch(str(exactly), os.environ)) as events:  # type: ignore[type-var]  # a generator

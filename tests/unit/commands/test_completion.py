@@ -67,3 +67,14 @@ def test_complete_offers_flags_where_no_value_is_expected() -> None:
 
 def test_complete_offers_no_parameters_without_a_source() -> None:
     assert complete("deploy --infer_params s") == []
+
+
+def test_complete_offers_models_of_hubs_where_one_begins() -> None:
+    def models() -> list[str]:
+        return ["hf:", "ms:", "hf:a/b"]
+
+    assert complete("deploy --model_path hf", models=models) == ["hf:", "hf:a/b"]
+    assert complete("pull hf:a", models=models) == ["hf:a/b"]
+    assert complete("models rm ms", models=models) == ["ms:"]
+    assert complete("deploy --model_path=hf", models=models) == ["--model_path=hf:", "--model_path=hf:a/b"]
+    assert complete("deploy --model_path m", models=models) == [], "it may be a path"

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from byzer_magic.errors import BadParameter
 from byzer_magic.local_models import files, gguf
-from byzer_magic.local_models.hubs.reference import Reference, is_in_hub, parse
+from byzer_magic.local_models.hubs.reference import Reference, from_path, is_in_hub, parse
 
 NAMES = st.from_regex(r"[A-Za-z0-9][\w.-]{0,20}", fullmatch=True)
 
@@ -52,13 +52,21 @@ def test_paths_are_not_in_a_hub(text: str | None) -> None:
     assert not is_in_hub(text)
 
 
-def test_reference_at_a_path_is_its_commit_and_file() -> None:
-    reference = parse("hf:a/b:Q4_0")
-    commit = "0123456789" * 4
-    file = Path(f"/x/models--a--b/snapshots/{commit}/gguf/b-Q4_0.gguf")
-    assert str(reference.at(file)) == f"hf:a/b@{commit}:gguf/b-Q4_0.gguf"
-    assert str(parse("hf:a/b").at(file.parents[1])) == f"hf:a/b@{commit}"
-    assert reference.at(Path("/elsewhere/b.gguf")) == reference
+@pytest.mark.parametrize(
+    ("path", "exactly"),
+    [
+        ("/h/models--a--b/snapshots/c0ffee/gguf/b-Q4_0.gguf", "hf:a/b@c0ffee:gguf/b-Q4_0.gguf"),
+        ("/snapshots/models--a--b--c/snapshots/c0ffee", "hf:a/b--c@c0ffee"),
+        ("/ms/models/a--b/snapshots/master/b.gguf", "ms:a/b@master:b.gguf"),
+        ("/elsewhere/b.gguf", None),
+        ("/h/snapshots/b.gguf", None),
+        ("/h/models--a--b/snapshots", None),
+        ("", None),
+    ],
+)
+def test_path_of_a_cache_is_a_commit_and_a_file(path: str, exactly: str | None) -> None:
+    found = from_path(Path(path))
+    assert (str(found) if found else None) == exactly
 
 
 def test_repository_in_place_of_a_path_is_named_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
