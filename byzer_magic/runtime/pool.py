@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors, request_ids
+from byzer_magic.backends import registry
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.commands.spec import DeploySpec
@@ -248,6 +249,8 @@ class Pool:
         return Waiting(place, self._limits.waiting_for(time.monotonic()))
 
     def _check_capability(self, request: Request) -> None:
+        if self._plan.spec.pretrained_model_type == registry.ROUTE:
+            return  # it asks its deployments, which may have changed
         if lacking := needed_by(request) - self._capabilities:
             message = _(
                 "{alias} does not support {missing}; it supports: {capabilities}.",

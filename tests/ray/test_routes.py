@@ -18,7 +18,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.routing.breaker import FAILURES
 from byzer_magic.stat import ArmStat
 from tests.conftest import Shell
-from tests.ray.test_deploy import deploy, saas
+from tests.ray.test_deploy import deploy, eventually, saas
 from tests.servers.process import Process, received
 
 pytestmark = pytest.mark.ray
@@ -64,6 +64,14 @@ def liar() -> Iterator[int]:
 
 def arm(model: str, alias: str) -> ArmStat:
     return next(found for found in bz.model(model).stat().arms if found.alias == alias)
+
+
+def embeds(model: str) -> bool:
+    """Return whether a model makes vectors; a deployment that was left out comes back after a while."""
+    try:
+        return len(bz.model(model).embed("x")) > 0
+    except errors.RequestError:
+        return False
 
 
 def test_route_goes_on_to_the_deployment_that_answers(
@@ -114,6 +122,14 @@ def test_first_token_is_where_a_request_stays_and_shares_are_kept(manager: Manag
     served = [bz.model("ab").chat("x").served_by for _ in range(8)]
     assert (served.count("a"), served.count("b")) == (6, 2)
     assert [(found.requests, found.share) for found in bz.model("ab").stat().arms] == [(6, 0.75), (2, 0.25)]
+
+    # what is deployed later is asked from then on, also for what nobody could do before
+    deploy(manager, route("later", "vectors>b"))
+    assert bz.model("later").chat("x").served_by == "b"
+    with pytest.raises(errors.Unsupported, match="vectors"):
+        bz.model("later").embed("x")
+    deploy(manager, saas(provider, "vectors", infer_params={"saas.model": "text-embedding-3-small"}))
+    assert eventually(lambda: embeds("later"), 15)
 
     deploy(manager, route("one", "a>b"))
     before = received(provider)

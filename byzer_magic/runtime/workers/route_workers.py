@@ -37,6 +37,13 @@ class _Skipped(Exception):
         self.why = why
 
 
+def _worse(before: errors.ByzerError | None, err: errors.ByzerError) -> errors.ByzerError | None:
+    """Return which error of two to raise: what the user can mend is worth more than an outage."""
+    if isinstance(err, errors.NotDeployed):  # told with the others
+        return before
+    return err if before is None or is_fault(before) else before
+
+
 class RouteWorkers:
     """Workers that ask other deployments, with the interface of `group.Workers`.
 
@@ -175,12 +182,11 @@ class RouteWorkers:
             except errors.ByzerError as err:
                 if begun:
                     raise
-                if failure is None or is_fault(failure):  # what the user can mend is worth more than an outage
-                    failure = err
+                failure = _worse(failure, err)
                 skipped.append((alias, err.message))
             else:
                 return
-        raise failure or self._refused(skipped)
+        raise failure or self._refused(skipped, request)
 
     async def _through(self, alias: str, capability: Capability, request: Request) -> AsyncGenerator[Item, None]:
         """Yield the items of one deployment's response, and note whether it works.
@@ -209,6 +215,8 @@ class RouteWorkers:
             if isinstance(err, errors.Unsupported):  # it may have another model by now
                 self._can.pop(alias, None)
             (self._errors if asked else self._skipped)[alias] += 1
+            if isinstance(err, errors.Unsupported):
+                self._can.pop(alias, None)  # it has been updated
             if is_fault(err):
                 breaker.failed(time.monotonic())
             else:
@@ -219,7 +227,7 @@ class RouteWorkers:
             raise
         breaker.worked()
 
-    def _refused(self, skipped: list[tuple[str, Any]]) -> errors.ByzerError:
+    def _refused(self, skipped: list[tuple[str, Any]], request: Request) -> errors.ByzerError:
         """Return the error for a request that was sent to nobody."""
         why = listed(f"{name}: {reason}" for name, reason in skipped)
         message = _("No deployment of this route can answer: {why}", why=why)
@@ -227,7 +235,7 @@ class RouteWorkers:
         if waits := [breaker.pause(now) for breaker in self._breakers.values() if breaker.is_open]:
             seconds = max(1.0, min(waits))
             return errors.Overloaded(message, _("Try again in {seconds:.0f} s.", seconds=seconds), retry_after=seconds)
-        return errors.Unsupported(message)
+        return errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _order(self) -> list[str]:
         """Return the deployments in the order in which they are to be asked."""
