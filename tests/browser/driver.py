@@ -252,11 +252,12 @@ class Notebook:
         return found
 
     def type(self, index: int, text: str) -> None:
-        """Type into a cell's editor, at its end."""
+        """Type into a cell's editor, at its end: the last character as a key, the others at once, as pasted."""
         editor = self.cell(index).locator(".cm-content")
         editor.click()
         self.page.keyboard.press("Control+End")
-        self.page.keyboard.type(text)
+        self.page.keyboard.insert_text(text[:-1])
+        self.page.keyboard.type(text[-1:])
 
     def clear(self, index: int) -> None:
         """Empty a cell, as by hand."""

@@ -18,6 +18,7 @@ def apart(shell: Shell, ray_folder: Path) -> Iterator[Shell]:
     """A shell with a Ray of its own, of which nothing is left in the end."""
     shell.env |= {
         "RAY_TMPDIR": str(ray_folder), "BYZER_CONFIG": f"{ray_folder}/config.toml", "BYZER_LOCAL_CPUS": "2",
+        "BYZER_SPARE": "0",  # it takes a second of CPU to start, and each of these Rays would have one
     }  # fmt: skip
     yield shell
     shell.env["PYTHONPATH"] = str(Path(__file__).parents[2])

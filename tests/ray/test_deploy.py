@@ -313,12 +313,16 @@ def test_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dic
     assert KEY not in "\n".join(manager.run(manager.logs("m", 1000)))
 
 
-def eventually(true: object, seconds: float = 5.0) -> bool:
+COMMAND_SECONDS = 1.0
+"""The pause between two looks that are a command each, which takes a second of CPU."""
+
+
+def eventually(true: object, seconds: float = 5.0, pause: float = 0.05) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():  # type: ignore[operator]
             return True
-        time.sleep(0.05)
+        time.sleep(pause)
     return False
 
 

@@ -16,7 +16,7 @@ import pytest
 from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.cluster import discovery
 from tests.conftest import KEY, Shell
-from tests.ray.test_deploy import eventually
+from tests.ray.test_deploy import COMMAND_SECONDS, eventually
 from tests.servers.process import Process
 
 pytestmark = pytest.mark.ray
@@ -46,7 +46,7 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert apart("scale", "--model", "by_name", "--num_workers", "3").returncode == 0
     file = Path(apart.env["BYZER_CONFIG"]).parent / "fleets" / "local.json"
     assert eventually(lambda: '"num_workers": 3' in file.read_text(), 20)
-    assert eventually(lambda: states(apart)["small"].startswith("asleep: no requests for 2s"), 20)
+    assert eventually(lambda: states(apart)["small"].startswith("asleep: no requests for 2s"), 20, COMMAND_SECONDS)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert KEY not in file.read_text()
     assert apart("shutdown").returncode == 0
@@ -61,7 +61,7 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert json.loads(apart("stat", "--model", "by_name", "--json").stdout)["total_workers"] == 3
 
     assert apart("query", "--model", "small", "--query", "Say hello.").stdout.strip()
-    assert eventually(lambda: states(apart)["small"].startswith("asleep"), 30)
+    assert eventually(lambda: states(apart)["small"].startswith("asleep"), 30, COMMAND_SECONDS)
 
     deploy_api(apart, provider, "typed", KEY)  # without --replace: nobody has deployed it in this Ray
     deploy_api(apart, provider, "by_name", KEY)

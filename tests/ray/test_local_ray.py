@@ -306,7 +306,14 @@ def test_two_users_have_a_ray_each(shell: Shell) -> None:
             code = "import sys; from byzer_magic.cli import main; sys.exit(main())"
             caps = "+dac_read_search"
             command = f"setpriv --reuid={uid} --regid={uid} --clear-groups --inh-caps={caps} --ambient-caps={caps}"
-            env = {**shell.env, "HOME": f"{base}/{uid}", "RAY_TMPDIR": str(shared), "BYZER_LOCAL_CPUS": "1", **more}
+            env = {
+                **shell.env,
+                "HOME": f"{base}/{uid}",
+                "RAY_TMPDIR": str(shared),
+                "BYZER_LOCAL_CPUS": "1",
+                "BYZER_SPARE": "0",
+                **more,
+            }
             return subprocess.run(
                 [*command.split(), sys.executable, "-c", code, *words],
                 capture_output=True, text=True, timeout=120, env=env, cwd="/", check=False,
