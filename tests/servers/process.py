@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
-GONE_SECONDS = 3.0
+GONE_SECONDS = 10.0
+"""A busy machine takes that long at most until a server learns that its client has left."""
 LOG_LINES = 30
 
 
@@ -142,7 +143,11 @@ def noted_after(server: Process, count: int) -> list[Any]:
 
 
 async def gone_after(server: Process, since: float) -> float:
-    """Return how many seconds after `since` a provider of ours noticed that the client of its latest request left."""
+    """Return how many seconds after `since` a provider of ours noticed that the client of its latest request left.
+
+    Raises:
+        AssertionError: it has its client still, or has answered it to the end.
+    """
     while time.time() < since + GONE_SECONDS:
         if gone := last(server).get("gone"):
             return float(gone) - since
