@@ -32,6 +32,11 @@ def test_load_balance_suggests_the_policy_that_was_meant() -> None:
     assert "Did you mean least_busy?" in caught.value.hint
 
 
+def test_placement_is_refused_where_there_is_nothing_to_place() -> None:
+    with pytest.raises(BadParameter, match="the workers of saas/openai share one process"):
+        resolve(spec(placement="spread"), {}, {})
+
+
 def test_plan_repr_shows_no_secret() -> None:
     plan = resolve(spec(), {}, {})
     assert "sk-planted" not in repr(plan)

@@ -77,6 +77,8 @@ class EngineWorkers:
         """
         spec = self._plan.spec
         added = [index for index in indices if index not in self._workers]
+        for index in added if spec.gpus_per_worker > 1 else ():  # what a pool that was killed had reserved for it
+            await asyncio.to_thread(placement.release_worker, self._plan, index)
         places = await asyncio.to_thread(placement.nodes_for, spec, len(added), self._taken()) if added else []
         for index, node in zip(added, places, strict=True):
             options = await self._options(index, node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from byzer_magic.i18n import using
 from byzer_magic.rendering import tables
@@ -78,6 +79,16 @@ def test_workers_have_their_limits_where_they_scale() -> None:
     rows = stat_cells.stat_rows([model(min_workers=0, max_workers=4), model()])
     assert [str(row["Workers"]) for row in rows] == ["2/2 (0-4)", "2/2"]
     assert stat_cells.scaling(model()) == ""
+
+
+def test_workers_have_their_nodes_where_there_are_several() -> None:
+    apart = [worker(index, pid=9, node=f"10.0.0.{index}") for index in range(2)]
+    spread, alone = model(placement="spread"), model(node="10.0.0.7")
+    spread = replace(spread, workers=apart)
+    rows = stat_cells.stat_rows([spread, replace(spread, placement=""), alone])
+    assert [str(row["Workers"]) for row in rows] == ["2/2 (2 nodes, spread)", "2/2 (2 nodes)", "2/2"]
+    assert "process 9 on 10.0.0.1" in stat_cells.worker_cells(apart[1])["model"].html
+
 
 
 def test_full_pool_is_explained_in_chinese() -> None:
