@@ -96,7 +96,8 @@ def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: S
     assert "far: the worker died during the request" in api.stderr
     assert sorted(each.returncode for each in engines) == [0, 1], "the request on the other node is not disturbed"
     assert any("the worker died during the request" in each.stderr for each in engines)
-    assert here("query", "--model", "far", "--query", "again").stdout.strip() == "Echo: again"
+    again = ("query", "--model", "far", "--query", "again")
+    assert eventually(lambda: here(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
     assert eventually(lambda: row(here, "l")["workers"] == "2/2 up", 60), "its worker has moved"
     assert nodes(here, "l") == nodes(here, "far") == {pair.hosts[0]}
 
