@@ -90,7 +90,6 @@ def test_workers_have_their_nodes_where_there_are_several() -> None:
     assert "process 9 on 10.0.0.1" in stat_cells.worker_cells(apart[1])["model"].html
 
 
-
 def test_full_pool_is_explained_in_chinese() -> None:
     with using("zh"):
         text = stat_cells.full(model(pool_cpu=0.97))
