@@ -10,7 +10,7 @@ from byzer_magic.log import get_logger
 from byzer_magic.routing import token_counts
 from byzer_magic.types import ChatRequest, PromptTruncation, Request, Usage
 
-ROOM = 1.25
+ROOM = 1.5
 """How much longer than its prompt a context should be, for the answer and for what the estimate is wrong by."""
 
 log = get_logger("pool")
