@@ -42,7 +42,7 @@ async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
     chunks = await collect(backend, ask("one two"))
     assert [chunk.text for chunk in chunks] == ["Echo:", " one", " two", ""]
     assert chunks[-1].finish == "stop"
-    assert chunks[-1].usage == Usage(10, 5), "cached tokens of the prompt are counted, too"
+    assert chunks[-1].usage == Usage(10, 5, cached_tokens=3), "cached tokens of the prompt are counted, too"
     assert chunks[-1].extra == {"id": "msg_1", "model": "claude-sonnet-5-5", "request_id": "req_1"}
 
 
