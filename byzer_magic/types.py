@@ -5,30 +5,13 @@ All are frozen msgspec structs: typed, cheap to build, and encoded as msgpack wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from byzer_magic.i18n import Text, lazy_gettext, lazy_ngettext, unpack
-
-if TYPE_CHECKING:
-    Localizable = str
-else:
-    Localizable = str | list[Any]
-    """A text of `lazy_gettext`: it crosses the socket as a packed list and is unpacked where it arrives."""
-
-
-def unpack_texts(item: msgspec.Struct, *names: str) -> None:
-    """Unpack fields of a struct that has crossed a socket.
-
-    Raises:
-        ValueError: one is not a text; msgspec reports that as its own error.
-    """
-    for name in names:
-        text = unpack(getattr(item, name))
-        if not isinstance(text, str):
-            raise ValueError(f"{name} is not a text")  # noqa: TRY004 - msgspec converts this one
-        msgspec.structs.force_setattr(item, name, text)
+from byzer_magic.i18n import lazy_ngettext, unpack
+from byzer_magic.i18n.fields import Localizable as Localizable, unpack_texts as unpack_texts
+from byzer_magic.usage import PromptTruncation as PromptTruncation, Usage as Usage
 
 
 class Media(msgspec.Struct, array_like=True, tag="media"):
@@ -119,78 +102,6 @@ class ImageRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 Request = ChatRequest | EmbedRequest | RerankRequest | TranscribeRequest | SpeakRequest | ImageRequest
 """What can be sent to a model: one request type per capability."""
-
-
-class PromptTruncation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A prompt of which the provider has read only a part, as its token count shows; it did not say so.
-
-    Example:
-        >>> print(PromptTruncation(2050, 7900))
-        Only 2,050 of about 7,900 prompt tokens were read.
-    """
-
-    read: int
-    """The tokens that were read, as the provider reports."""
-    total: int
-    """The tokens of the whole prompt, roughly."""
-    hint: Localizable = ""
-    """The next step."""
-
-    def __post_init__(self) -> None:
-        """Unpack a text that has crossed a socket."""
-        unpack_texts(self, "hint")
-
-    @property
-    def message(self) -> Text:
-        """Return what happened, in a sentence."""
-        read, total = f"{self.read:,}", f"{self.total:,}"
-        return lazy_gettext("Only {read} of about {total} prompt tokens were read.", read=read, total=total)
-
-    def __str__(self) -> str:
-        return str(self.message)
-
-
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens as counted by the provider or engine.
-
-    Example:
-        >>> (Usage(10, 5) + Usage(1, 1)).total_tokens
-        17
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = None
-    """What the tokens cost, in `currency`; None where the model's price is unknown."""
-    currency: str = ""
-    """`USD` or `CNY`; empty where the cost is unknown."""
-    truncated: PromptTruncation | None = None
-    """Set where the provider has read only a part of a chat's prompt."""
-    cached_tokens: int = 0
-    """Prompt tokens that came from the provider's cache, where it reports them."""
-
-    def __post_init__(self) -> None:
-        """Count nothing where a provider counts less than that: sums and limits are of what was used."""
-        for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-            if getattr(self, name) < 0:
-                msgspec.structs.force_setattr(self, name, 0)
-
-    @property
-    def total_tokens(self) -> int:
-        """Return the sum of prompt and completion tokens."""
-        return self.prompt_tokens + self.completion_tokens
-
-    def __add__(self, more: Usage) -> Usage:
-        """Return the sum; its cost is known only where both costs are."""
-        cost = None if self.cost is None or more.cost is None else self.cost + more.cost
-        return Usage(
-            self.prompt_tokens + more.prompt_tokens,
-            self.completion_tokens + more.completion_tokens,
-            cost,
-            more.currency if cost is not None else "",
-            self.truncated or more.truncated,
-            self.cached_tokens + more.cached_tokens,
-        )
 
 
 class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="chunk"):
