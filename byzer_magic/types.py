@@ -11,7 +11,7 @@ import msgspec
 
 from byzer_magic.i18n import lazy_ngettext, unpack
 from byzer_magic.i18n.fields import Localizable as Localizable, unpack_texts as unpack_texts
-from byzer_magic.usage import PromptTruncation as PromptTruncation, Usage as Usage
+from byzer_magic.usage.tokens import PromptTruncation as PromptTruncation, Usage as Usage
 
 
 class Media(msgspec.Struct, array_like=True, tag="media"):

@@ -1,0 +1,1 @@
+"""What responses use: tokens, their cost, and what their number shows about the prompt; imports only texts."""
