@@ -193,5 +193,5 @@ def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
 def llama_server(model: Path) -> Process:
     """Return llama-cpp-python's own OpenAI server with a real model."""
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--host", "127.0.0.1"]
-    threads = ("--n_threads", "1", "--n_threads_batch", "1")  # two wait for each other: on busy cores, 20 s for a prompt
+    threads = ("--n_threads", "1", "--n_threads_batch", "1")  # with two, 20 s for a prompt on busy cores
     return Process([*command, "--port", "{port}", *threads, "--n_ctx", "1024"], ready="/v1/models")
