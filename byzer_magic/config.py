@@ -13,6 +13,8 @@ from byzer_magic.errors import ConfigError
 from byzer_magic.files import text_files
 from byzer_magic.i18n import LANGUAGES, Text, lazy_gettext as _, listed
 
+VERSION = "0.1.0"
+"""The version of this package, for those below it, which cannot import `byzer_magic.__version__`."""
 DAY = 86400.0
 
 

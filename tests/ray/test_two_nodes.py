@@ -120,10 +120,10 @@ def another_version(folder: Path) -> str:
     if not top.exists():
         top.mkdir(parents=True)
         for entry in source.iterdir():
-            if entry.name != "__init__.py":
+            if entry.name != "config.py":
                 (top / entry.name).symlink_to(entry)
-        text = (source / "__init__.py").read_text()
-        (top / "__init__.py").write_text(text.replace(f'"{byzer_magic.__version__}"', '"9.9.9"'))
+        text = (source / "config.py").read_text()
+        (top / "config.py").write_text(text.replace(f'"{byzer_magic.__version__}"', '"9.9.9"'))
     return str(top.parent)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import byzer_magic
-from byzer_magic import plugins
+from byzer_magic import config, plugins
 from byzer_magic.backends import registry
 from byzer_magic.commands import completion, options, parser, spec
 from byzer_magic.i18n import localized
@@ -19,7 +20,10 @@ from byzer_magic.i18n import localized
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "byzer_magic"
 MAX_LINES = 400
-LONG = {"byzer_magic/commands/spec.py": "one table: the options of every command"}
+LONG = {
+    "byzer_magic/commands/spec.py": "one table: the options of every command",
+    "byzer_magic/types.py": "one vocabulary: the values that cross the sockets",
+}
 """Longer files, each with its reason."""
 BROAD = re.compile(
     r"except\b(?:[^#]*\b(?:Base)?Exception\b[^#]*|\s*):\s*(?:#\s*(?:noqa: [A-Z0-9, ]+)?[-\s]*(?P<why>.*))?$"
@@ -80,6 +84,11 @@ def test_top_level_folders_link_into_the_package() -> None:
 def test_public_names_exist_and_are_sorted() -> None:
     assert byzer_magic.__all__ == sorted(byzer_magic.__all__)
     assert all(callable(getattr(byzer_magic, name)) for name in byzer_magic.__all__)
+
+
+def test_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert byzer_magic.__version__ == config.VERSION == project["version"]
 
 
 def test_registry_imports_no_sdk() -> None:

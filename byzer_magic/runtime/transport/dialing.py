@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake
 
-from byzer_magic import __version__, errors
+from byzer_magic import config, errors
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.connecting import connect_to
@@ -92,14 +92,14 @@ def check_version(name: str | Text, endpoint: protocol.Endpoint) -> None:
     Raises:
         CannotConnect: its version is another one.
     """
-    if endpoint.version != __version__:
+    if endpoint.version != config.VERSION:
         raise errors.CannotConnect(
             _(
                 "{name} runs byzer-magic {theirs} on {host}, this process has {ours}.",
                 name=name,
                 theirs=endpoint.version or "?",
                 host=endpoint.host,
-                ours=__version__,
+                ours=config.VERSION,
             ),
             _("Install the same version on both. The local Ray takes this one when it is restarted: shutdown"),
         )

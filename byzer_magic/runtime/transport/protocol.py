@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic import __version__, capabilities, errors, i18n
+from byzer_magic import capabilities, config, errors, i18n
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.runtime.transport import messages
 from byzer_magic.stat import Delta, ModelStat, Sample
@@ -105,7 +105,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The user as whom it runs; -1: that of the client."""
     authority: str = ""
     """The certificate, as PEM, of whoever certifies its TCP listener; empty while it has none."""
-    version: str = __version__
+    version: str = config.VERSION
     """Of byzer-magic in that process."""
 
     def __repr__(self) -> str:
