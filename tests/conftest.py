@@ -103,6 +103,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return scope_of(nodeid)
 
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0.0) -> None:
+            """Forget what is complete: for each message, xdist counts all tests that a worker has ever had."""
+            super().mark_test_complete(node, item_index, duration)
+            units = self.assigned_work[node]
+            scope = scope_of(self.registered_collections[node][item_index])
+            if all(units[scope].values()):
+                del units[scope]
+
     return Scopes(config, log)
 
 
