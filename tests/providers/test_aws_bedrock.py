@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.saas.aws_bedrock import schema
+from byzer_magic.backends.saas.aws_bedrock import client, schema
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, noted_after, received
@@ -310,3 +310,13 @@ def test_converse_reads_what_botocore_leaves_as_it_is() -> None:
     assert text == ChatChunk("Hi \ufffd")
     assert usage == ChatChunk(usage=Usage(0, 2))
     assert reader.repaired
+
+
+async def test_data_of_botocore_is_read_once_for_all_deployments(server: Process) -> None:
+    counts = []
+    for _deployment in range(2):  # whichever comes first reads it
+        backend = await connect(server)
+        await collect(backend, ask("hi"))
+        await backend.close()
+        counts.append(client._data_files().load_file.cache_info().misses)
+    assert counts[0] == counts[1] > 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given, strategies as st
 
 from byzer_magic import errors
@@ -169,3 +171,19 @@ def test_url_that_is_none_is_named_in_a_deployment(url: str) -> None:
     for environ in ({}, ENVIRON):
         with pytest.raises(errors.BadParameter, match=r"saas\.base_url is"):
             plan_of(environ, url=url)
+
+
+def test_certificates_are_read_again_when_their_file_has_changed(tmp_path: Path) -> None:
+    first, second = trustme.CA(), trustme.CA()
+    path = tmp_path / "ca.pem"
+    first.cert_pem.write_to_path(path)
+    network = from_environment({}, verify=str(path))
+    context = network.ssl_context()
+    assert network.ssl_context() is context
+    second.cert_pem.write_to_path(path, append=True)
+    again = network.ssl_context()
+    assert isinstance(again, ssl.SSLContext)
+    assert len(again.get_ca_certs()) == 2
+    path.unlink()
+    with pytest.raises(errors.BadParameter, match="contains no certificates"):
+        network.ssl_context()
