@@ -23,7 +23,7 @@ Count = Callable[[str], int]
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(sys.prefix) / "clients"
-"""What `make clients` installs: LiteLLM has tokenizers of OpenAI and Anthropic in its package."""
+"""What `make clients` installs: LiteLLM has tokenizers of OpenAI in its package."""
 LANGUAGES = {
     "English": "The harbour was quiet that morning, and only the gulls knew that a storm would come by noon. ",
     "German": "Die Geschwindigkeitsbegrenzung auf der Autobahn wurde gestern überraschenderweise wieder aufgehoben. ",
@@ -108,20 +108,17 @@ def made(kind: str, seed: int, size: int) -> str:
 
 @functools.cache
 def tokenizers() -> dict[str, Count]:
-    """Return the number of tokens of a text, by models: those of GPT-4o, GPT-4, Claude 2, Mistral Nemo and Llama 2."""
+    """Return the number of tokens of a text, by models: those of GPT-4o, Mistral Nemo and Llama 2."""
     assert CLIENTS.exists(), "the clients are not installed; run: make clients"
     [folder] = CLIENTS.glob("lib/python*/site-packages/litellm/litellm_core_utils/tokenizers")
-    found = {name: _tiktoken(name, folder) for name in ("o200k_base", "cl100k_base")}
     import sentencepiece
     from mistral_common.tokens.tokenizers.tekken import Tekkenizer
-    from tokenizers import Tokenizer
 
     of_mistral = Path(mistral_common.__file__).parent / "data"
-    claude = Tokenizer.from_file(str(folder / "anthropic_tokenizer.json"))
     tekken = Tekkenizer.from_file(of_mistral / "tekken_240911.json")
     llama: Any = sentencepiece.SentencePieceProcessor(model_file=str(of_mistral / "tokenizer.model.v1"))
-    return found | {
-        "claude": lambda text: len(claude.encode(text).ids),
+    return {
+        "o200k_base": _tiktoken("o200k_base", folder),
         "tekken": lambda text: len(tekken.encode(text, bos=False, eos=False)),
         "llama": lambda text: len(llama.encode(text)),
     }
