@@ -60,6 +60,7 @@ def _without_ray(clock: Callable[[], float]) -> Iterator[None]:
         mock.patch.object(desired_state, "load", lambda plan: desired_state.DesiredState(plan.spec.num_workers)),
         mock.patch.object(desired_state, "save"),
         mock.patch.object(placement, "check_resources", lambda *args: Site.current.check(*args)),
+        mock.patch.object(placement, "nodes_for"),
         mock.patch.object(controller_link, "room", lambda *args, **more: Site.current.room(*args, **more)),
     ):
         yield
@@ -127,6 +128,7 @@ class Deployment:
                     pass
         except errors.ByzerError:
             self.failed += 1
+            await asyncio.sleep(1)  # who tries again at once would do so for ever: no time passes here
             return
         await asyncio.sleep(seconds)
         self.admission.release(ticket, failed=False)

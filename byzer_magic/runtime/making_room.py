@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -85,18 +85,22 @@ class Rooms:
             yield Loading(_("waiting for another model to load"))
         async with self._turn:
             needed = await asyncio.to_thread(room.amount, spec)
+            giving: set[str] = set()
             while short := await self._short(needed):
-                awake = await self._awake(alias)
+                awake = await self._awake(alias, giving)
                 steps = room.steps(short, awake, waits=waits)
                 if steps is None and waits:
                     break
                 if steps is None or not (steps.sleep or steps.shrink or waits):
                     raise _no_room(awake, short)
+                if steps.shrink or any(one.busy for one in awake if one.alias in steps.sleep):
+                    yield Loading(_waiting_for([*steps.sleep, *steps.shrink]))
+                giving.update(steps.shrink)
                 await self._make(steps, awake, alias)
                 if steps.sleep or steps.shrink:
                     await self._freed(needed)
                 else:
-                    yield Loading(_("waiting for resources used by {aliases}", aliases=listed(_users(awake, short))))
+                    yield Loading(_waiting_for(_users(awake, short)))
                     await asyncio.sleep(LOOK_SECONDS)
             started = self._clock()
             try:
@@ -138,7 +142,8 @@ class Rooms:
         found = {name: count for name, count in loaded.items() if name in specs and specs[name].model_path}
         return {name: await _amount(specs[name], count) for name, count in found.items()}
 
-    async def _awake(self, alias: str) -> list[Awake]:
+    async def _awake(self, alias: str, giving: Collection[str]) -> list[Awake]:
+        """Return who may make room for a deployment; those in `giving` have been told to give up workers."""
         takes = await self._takes()
         specs, now = self._specs(), self._clock()
         found = []
@@ -146,15 +151,16 @@ class Rooms:
             if stat.model not in takes or stat.model == alias or not _gives(specs[stat.model]):
                 continue
             scaling = specs[stat.model].scaling
-            staying = sum(worker.health != "drained" for worker in stat.workers)
+            beyond = max(0, len(stat.workers) - scaling.base) if scaling.auto else 0
+            spare = await _amount(specs[stat.model], beyond)
+            gives = stat.model in giving
             loaded, took = self._loads.get(stat.model, (-math.inf, 0.0))
             found.append(
                 Awake(
                     alias=stat.model,
                     takes=takes[stat.model] if scaling.sleeps_after else room.NOTHING,
-                    spare=await _amount(specs[stat.model], max(0, staying - scaling.base))
-                    if scaling.auto
-                    else room.NOTHING,
+                    spare=room.NOTHING if gives else spare,
+                    leaving=spare if gives else room.NOTHING,
                     unused=min((worker.idle_seconds for worker in stat.workers), default=0.0),
                     loaded=now - loaded,
                     took=took,
@@ -162,6 +168,10 @@ class Rooms:
                 )
             )
         return found
+
+
+def _waiting_for(aliases: list[str]) -> Text:
+    return _("waiting for resources used by {aliases}", aliases=listed(aliases))
 
 
 def _users(awake: list[Awake], short: Amount) -> list[str]:

@@ -64,6 +64,8 @@ class Awake:
     """What it takes that would be free if it slept; nothing where it may not."""
     spare: Amount = NOTHING
     """What its workers take beyond the fewest that it is to have."""
+    leaving: Amount = NOTHING
+    """What will be free once workers that it has given up have finished their requests."""
     unused: float
     """Seconds since its last request came."""
     loaded: float = math.inf
@@ -113,6 +115,8 @@ def steps(short: Amount, awake: Sequence[Awake], *, waits: bool = True) -> Steps
         (Steps(sleep=['small'], shrink=()), None)
     """
     ordered = sorted(awake, key=lambda one: -one.unused)
+    if not (short := _short_after(short, [one.leaving for one in awake])):
+        return Steps()
     if _short_after(short, [one.takes or one.spare for one in ordered]):
         return None
     may = [one for one in ordered if one.may_sleep]

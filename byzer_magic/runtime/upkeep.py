@@ -74,10 +74,11 @@ class Upkeep:
         """Return the fields of `ModelStat` about it."""
         local, limits = self._plan.backend.info.local, self._plan.spec.scaling
         stage = self._sleeper.stage
+        why = "" if self.is_waking else self._sleeper.why
         return {
             "local": local,
             "waking": self.is_waking,
-            "note": stage.stage if stage is not None else self._sleeper.why,
+            "note": stage.stage if stage is not None else why,
             "min_workers": (limits.low if local else limits.base) if limits.auto else 0,
             "max_workers": limits.high if limits.auto else 0,
             "scaled": self._autoscaler.why,

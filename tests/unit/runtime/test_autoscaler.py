@@ -94,16 +94,18 @@ def test_without_room_it_stays_says_why_and_tries_again() -> None:
     run(work())
 
 
-def test_workers_that_others_need_go_before_a_model_that_is_used_sleeps() -> None:
+@pytest.mark.parametrize("takes", [1.0, 15.0])
+def test_workers_that_others_need_go_before_a_model_that_is_used_sleeps(takes: float) -> None:
     async def work() -> None:
         site = Site(3)
-        busy = await site.deploy("busy", min_workers=1, max_workers=3)
+        busy = await site.deploy("busy", min_workers=0, max_workers=3)
         other = await site.deploy("other")
-        loading = asyncio.create_task(load(busy, 6, 300))
+        loading = asyncio.create_task(load(busy, 6, 300, takes))
         await asyncio.sleep(60)
         assert busy.lifecycle.count == 3
         await other.ask(1.0)
         assert busy.lifecycle.count == 1
+        assert not busy.upkeep.stat()["note"], "it slept, although giving up workers was enough"
         assert str(busy.upkeep.stat()["scaled"]) == "from 3 to 1: made room for other"
         await loading
         assert (other.served, busy.failed) == (1, 0)
