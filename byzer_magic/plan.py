@@ -22,7 +22,7 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.hubs import cache
 from byzer_magic.local_models.hubs.choice import Wish
-from byzer_magic.local_models.hubs.reference import is_in_hub
+from byzer_magic.local_models.hubs.reference import is_in_hub, meant
 from byzer_magic.local_models.hubs.wish import wish_for
 from byzer_magic.local_models.installed import file_formats
 from byzer_magic.safety import urls
@@ -295,6 +295,8 @@ def _absolute(path: str) -> str:
         raise BadParameter(_("{name} is empty.", name="--model_path"), _("Specify a value, or leave it out."))
     if paths.is_odd(path):
         raise BadParameter(*paths.why_missing(path))
+    if (hint := meant(path, "")) and not paths.exists(paths.expanded(path)):
+        raise BadParameter(_("{path} does not exist.", path=path), hint)
     try:
         return str(files.snapshot(paths.expanded(path).absolute()))
     except OSError as err:  # too long a name, a folder that may not be read

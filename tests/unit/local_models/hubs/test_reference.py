@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter
 from byzer_magic.local_models import files, gguf
 from byzer_magic.local_models.hubs.reference import Reference, from_path, is_in_hub, parse
+from byzer_magic.plan import resolve
 
 NAMES = st.from_regex(r"[A-Za-z0-9][\w.-]{0,20}", fullmatch=True)
 
@@ -72,7 +74,11 @@ def test_path_of_a_cache_is_a_commit_and_a_file(path: str, exactly: str | None) 
 def test_repository_in_place_of_a_path_is_named_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
-    for check in (files.inspect, gguf.find):
+
+    def plan(path: str) -> object:
+        return resolve(DeploySpec(model="m", model_path=path), {}, {})
+
+    for check in (files.inspect, gguf.find, plan):
         with pytest.raises(BadParameter, match=r"write hf:Qwen/Qwen3-0\.6B"):
             check("Qwen/Qwen3-0.6B")
         with pytest.raises(BadParameter) as err:
