@@ -23,6 +23,7 @@ from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.hubs import cache
 from byzer_magic.local_models.hubs.choice import Wish
 from byzer_magic.local_models.hubs.reference import is_in_hub, meant
+from byzer_magic.local_models.hubs.variables import of_hubs
 from byzer_magic.local_models.hubs.wish import wish_for
 from byzer_magic.local_models.installed import file_formats
 from byzer_magic.safety import urls
@@ -286,7 +287,7 @@ def _path(spec: DeploySpec, path: str, environ: Mapping[str, str]) -> str:
     Raises:
         NotFetched: it is in a hub, and not here yet.
     """
-    return str(cache.local(path, environ, wish_of(spec)).absolute()) if is_in_hub(path) else _absolute(path)
+    return str(cache.local(path, of_hubs(environ), wish_of(spec)).absolute()) if is_in_hub(path) else _absolute(path)
 
 
 def _absolute(path: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from byzer_magic.actions.context import Context
 from byzer_magic.client import fetching
-from byzer_magic.commands import env_file, spec as specs
+from byzer_magic.commands import spec as specs
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, ngettext
 from byzer_magic.local_models.hubs import reference as references, removal
@@ -47,15 +48,14 @@ def preview_lines(model: str, found: Preview) -> list[str]:
 
 def remove(context: Context, item: specs.ModelsRmSpec) -> None:
     """Remove a model of a hub from this machine."""
-    with env_file.lent() as environ:
-        reference = removal.named(item.name, environ)
-        users = [] if item.force else _users(reference)
-        if users:
-            raise CommandError(
-                lazy_gettext("{model} is in use: {aliases}.", model=reference, aliases=listed(users)),
-                lazy_gettext("Undeploy first, or add --force."),
-            )
-        freed = removal.remove(reference, environ)
+    reference = removal.named(item.name, os.environ)
+    users = [] if item.force else _users(reference)
+    if users:
+        raise CommandError(
+            lazy_gettext("{model} is in use: {aliases}.", model=reference, aliases=listed(users)),
+            lazy_gettext("Undeploy first, or add --force."),
+        )
+    freed = removal.remove(reference, os.environ)
     context.output.say(_("{model}: removed, {size} freed.", model=reference, size=readable(freed)))
 
 

@@ -33,10 +33,11 @@ async def fetch(model: str, spec: DeploySpec = ANY) -> AsyncIterator[Event]:
         MissingExtra: the hub's package is not installed.
     """
     from byzer_magic.local_models.hubs.fetch import fetch as fetched
+    from byzer_magic.local_models.hubs.variables import of_hubs
     from byzer_magic.plan import wish_of
 
     with env_file.lent() as environ:
-        async with aclosing(fetched(model, environ, wish_of(spec))) as events:  # type: ignore[type-var]  # a generator
+        async with aclosing(fetched(model, of_hubs(environ), wish_of(spec))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
 
@@ -49,10 +50,11 @@ async def preview(model: str, spec: DeploySpec = ANY) -> Preview:
         MissingExtra: the hub's package is not installed.
     """
     from byzer_magic.local_models.hubs.fetch import preview as previewed
+    from byzer_magic.local_models.hubs.variables import of_hubs
     from byzer_magic.plan import wish_of
 
     with env_file.lent() as environ:
-        return await previewed(model, environ, wish_of(spec))
+        return await previewed(model, of_hubs(environ), wish_of(spec))
 
 
 def planned(

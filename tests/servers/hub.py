@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from skeleton import close_now, noted, serve
+from skeleton import JOURNAL, close_now, noted, serve
 
 LARGE_BYTES = 10_000
 """From this size on, files are kept apart."""
@@ -50,6 +50,7 @@ def add_routes(app: web.Application) -> None:
     for path, handler in routes.items():
         app.router.add_get(path, noted(handler))
     app.router.add_post("/faults", set_faults)
+    app.middlewares.append(note_token)
 
 
 async def set_faults(request: web.Request) -> web.Response:
@@ -97,6 +98,15 @@ def git_sha1(path: Path) -> str:
 def refusal(status: int, code: str, message: str) -> web.Response:
     headers = {"X-Error-Code": code, "X-Error-Message": message} if code else {}
     return web.json_response({"error": message, "Code": status, "Message": message}, status=status, headers=headers)
+
+
+@web.middleware
+async def note_token(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Note whether a request has a token, which the journal does not show."""
+    response: web.StreamResponse = await handler(request)
+    if "Authorization" in request.headers and JOURNAL:
+        JOURNAL[-1]["has_token"] = True
+    return response
 
 
 def found(request: web.Request) -> Repo | web.Response:

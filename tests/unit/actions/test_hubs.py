@@ -114,6 +114,33 @@ def test_deploy_finds_the_token_and_the_mirror_in_env_file(
     assert TOKEN not in "".join(capsys.readouterr())
 
 
+def test_env_file_of_another_gets_no_token_runs_nothing_and_moves_no_cache(
+    hub: Process, hub_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    login = Path(hub_environ["HF_HOME"]) / "token"
+    login.parent.mkdir()
+    login.write_text(TOKEN)
+    monkeypatch.delenv("HF_ENDPOINT")
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (evil / "huggingface_hub.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    Path(".env").write_text(f"HF_ENDPOINT={hub.url}\nPYTHONPATH={evil}\nHF_HUB_CACHE={evil}\n")
+    before = received(hub)
+    with pytest.raises(FetchError, match="is gated"):
+        run("pull hf:byzer/gated")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(FetchError, match="is gated"):
+        run("pull hf:byzer/gated")
+    assert received(hub) > before
+    assert not [entry for entry in noted_after(hub, before) if entry.get("has_token")]
+    run(f"pull {TINY}")
+    assert (Path(hub_environ["HF_HOME"]) / "hub" / "models--byzer--tiny-GGUF").is_dir()
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    run("pull hf:byzer/gated")
+
+
 def test_deploy_fetches_the_part_for_images_too(
     hub_environ: dict[str, str], repositories: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
