@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from byzer_magic.gateway import bodies
@@ -121,15 +121,20 @@ async def read(call: Call) -> Form:
     if not call.headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
         raise bad(_("The body of the request is not a form (multipart/form-data)."))
     request = Request(dict(call.scope), receive)
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=FIELDS, max_fields=FIELDS, max_part_size=FIELD_BYTES
+    )
     fields: list[tuple[str, str]] = []
     files: list[tuple[str, bytes]] = []
     try:
-        async with request.form(max_files=FIELDS, max_fields=FIELDS, max_part_size=FIELD_BYTES) as data:
-            for name, value in data.multi_items():
-                if isinstance(value, str):
-                    fields.append((name, value))
-                else:
-                    files.append((name, await value.read()))
+        for name, value in (await parser.parse()).multi_items():
+            if isinstance(value, str):
+                fields.append((name, value))
+            else:
+                files.append((name, await value.read()))
     except (MultiPartException, ValueError, KeyError, AssertionError) as err:
         raise bad(_("The form cannot be read: {error}.", error=err)) from None
+    finally:
+        for file in parser._files_to_close_on_error:  # also one that was cut off, which the parsed form does not have
+            file.close()
     return Form(fields, files)
