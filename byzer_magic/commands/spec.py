@@ -111,6 +111,15 @@ class DeploySpec(Spec):
         kind="duration",
         minimum=0,
     )
+    silence: float = option(
+        1800.0,
+        help=_(
+            "restart a worker of a local model that computes, but sends nothing to its requests for this long"
+            " (10m, 2h; 0: never)"
+        ),
+        kind="duration",
+        minimum=0,
+    )
     max_queue: int = option(
         MAX_QUEUED, help=_("requests that may wait for a slot; further ones are refused"), kind="int", minimum=0
     )
@@ -189,6 +198,7 @@ class UpdateSpec(Spec):
     gpus_per_worker: float | None = _of_deploy("gpus_per_worker")
     placement: str | None = _of_deploy("placement")
     idle: float | None = _of_deploy("idle")
+    silence: float | None = _of_deploy("silence")
     max_queue: int | None = _of_deploy("max_queue")
     rpm: int | None = _of_deploy("rpm")
     tpm: int | None = _of_deploy("tpm")

@@ -39,8 +39,10 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Return whether a request may be dispatched to it now."""
-        return self.free > 0 and self.health == "up" and not self.leaving
+        """Return whether a request may be dispatched to it now; one that is being tried gets one at a time."""
+        if self.leaving or not self.free:
+            return False
+        return self.health == "up" or (self.health == "trying" and self.free == self.limit)
 
 
 Policy: TypeAlias = Callable[[Worker, Rank], Rank]

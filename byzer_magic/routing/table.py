@@ -19,8 +19,8 @@ from byzer_magic.stat import WorkerStat
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-HEALTHS = ("up", "loading", "down", "drained", "asleep")
-COMING = ("loading", "down", "asleep")
+HEALTHS = ("up", "loading", "down", "drained", "asleep", "failing", "trying", "hung")
+COMING = ("loading", "down", "asleep", "hung")
 """Of these, those of workers that will run requests again by themselves."""
 MIN_RETRY_SECONDS = 1.0
 
@@ -188,7 +188,9 @@ class SlotTable:
         return self._serve(now)
 
     def set_health(self, worker: int, health: str, now: float) -> list[Grant]:
-        """Set a worker's health and return the grants that follow; only workers that are `up` get requests.
+        """Set a worker's health and return the grants that follow.
+
+        Only workers that are `up` get requests, and one that is `trying`, one at a time.
 
         Tickets on a worker that goes down keep their slots until they are released. The health of a worker that was
         removed is ignored.

@@ -13,6 +13,7 @@ from byzer_magic import errors
 from byzer_magic.commands.spec import MAX_QUEUED
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
+from byzer_magic.routing.outages import UP, Outages
 from byzer_magic.routing.sessions import session_of
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime.limits import Limits
@@ -51,6 +52,8 @@ class Admission:
         self._retry: asyncio.TimerHandle | None = None
         """Serves the queue again once a limit lets its first request go."""
         self._table.resize(range(workers), time.monotonic(), health=health)
+        self._outages = Outages()
+        self._report(range(workers))
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
         """Timeouts of the requests that hold a slot, by ticket."""
@@ -157,10 +160,19 @@ class Admission:
             raise ValueError(f"ticket {ticket} holds no slot")
         return worker
 
-    def release(self, ticket: int, *, failed: bool) -> None:
-        """Free the slot of a request."""
+    def release(self, ticket: int, *, failed: bool, works: bool | None = None) -> None:
+        """Free the slot of a request.
+
+        Args:
+            ticket: the request.
+            failed: whether it counts as an error.
+            works: whether it has shown that its worker works; None where it shows nothing.
+        """
         self._deadlines.pop(ticket, None)
         now = time.monotonic()
+        worker = self._table.worker_of(ticket)
+        if worker is not None and self._outages.ended(worker, works=works, now=now):
+            self.refresh()
         self._limits.settle(ticket, now)
         self._grant(self._table.release(ticket, now, failed=failed))
 
@@ -256,23 +268,35 @@ class Admission:
         return self._table.health(worker)
 
     def health(self, worker: int, state: str) -> None:
-        """Set a worker's health; a drained worker that becomes `up` stays `drained`."""
-        state = "drained" if state == "up" and worker in self._drained else state
-        self._grant(self._table.set_health(worker, state, time.monotonic()))
+        """Set a worker's health; one that becomes `up` stays `drained`, or left out where it has failed."""
+        is_wanted = worker in self._wanted and self.state(worker) is not None
+        self._outages.reported(worker, state if is_wanted else None)
+        if state not in UP or not is_wanted:
+            self._grant(self._table.set_health(worker, state, time.monotonic()))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Leave out the workers that have failed several times in a row, until the time comes to try them again."""
+        now = time.monotonic()
+        for worker, state in self._outages.healths(now, self._drained).items():
+            if state != self.state(worker):
+                self._grant(self._table.set_health(worker, state, now))
+
+    def _report(self, workers: Collection[int]) -> None:
+        for worker in self._table.workers:
+            self._outages.reported(worker, self.state(worker) if worker in workers else None)
 
     def drain(self, worker: int, why: errors.ByzerError) -> None:
         """Dispatch no more requests to a worker; once all are drained, requests raise `why`."""
         self._drained_error = why
         self._drained.add(worker)
-        if self.state(worker) == "up":
-            self.health(worker, "up")
+        self.refresh()
         self._settle()
 
     def undrain(self, worker: int) -> None:
         """Dispatch requests to a worker again, as soon as it is up."""
         self._drained.discard(worker)
-        if self.state(worker) == "drained":
-            self.health(worker, "up")
+        self.refresh()
 
     def use(self, plan: Plan) -> None:
         """Have the policy and the limits of another plan from now on."""
@@ -290,6 +314,8 @@ class Admission:
         self._wanted = set(workers)
         self._drained &= self._wanted
         self._grant(self._table.resize(workers, time.monotonic(), health=health, limit=limit))
+        self._report(workers)
+        self.refresh()
         self._settle()
 
     def _settle(self) -> None:

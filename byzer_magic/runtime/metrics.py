@@ -142,7 +142,7 @@ class Metrics:
             self.cost += usage.cost
             self._now.cost += usage.cost
 
-    def ended(self, *, failed: bool) -> None:
+    def ended(self, failed: bool) -> None:  # noqa: FBT001 - passed as a callback
         """Count the end of a request."""
         self._now.errors += failed
 

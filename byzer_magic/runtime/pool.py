@@ -37,6 +37,7 @@ from byzer_magic.runtime.limits import Limits
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.prompt_check import PromptCheck
+from byzer_magic.runtime.slot import slot_of
 from byzer_magic.runtime.transport import messages, plans, protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.upkeep import Upkeep
@@ -211,11 +212,11 @@ class Pool:
                 async with aclosing(self._admission.admit(ticket, deadline, request)) as places:  # type: ignore[type-var]  # a generator
                     async for place in places:
                         yield self._waiting(place)
-                worker = self._admission.worker_of(ticket)
-                failed = True
-                queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
-                dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
-                try:
+                with slot_of(
+                    self._admission, ticket, self._metrics.ended, judges=self._plan.backend.info.local
+                ) as worker:
+                    queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
+                    dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
                     if self._capabilities is not checked:
                         self._check_capability(request)
                     answer = gathering.items(self._limits.counted(ticket, self._answer(worker, capability, request)))
@@ -225,13 +226,6 @@ class Pool:
                                 yield dispatched
                                 dispatched = None
                             yield chunk
-                    failed = False
-                except (GeneratorExit, asyncio.CancelledError):
-                    failed = False  # cancelled by the client
-                    raise
-                finally:
-                    self._admission.release(ticket, failed=failed)
-                    self._metrics.ended(failed=failed)
         except TimeoutError as err:
             for chunk in gathering.rest():
                 yield chunk
@@ -320,6 +314,7 @@ class Pool:
             self._metrics.tick(self._admission.running, self._admission.queued)
             await spending.save(self._plan.id, self._limits.unsaved())
             self._upkeep.tick()
+            self._admission.refresh()
 
     async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
         """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""

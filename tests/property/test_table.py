@@ -40,9 +40,7 @@ class NaiveTable:
 
     def candidates(self) -> list[int]:
         return [
-            index
-            for index, worker in sorted(self.workers.items())
-            if worker.health == "up" and len(worker.running) < self.limit and index in self.target
+            index for index, worker in sorted(self.workers.items()) if self.has_room(worker) and index in self.target
         ]
 
     @property
@@ -99,6 +97,10 @@ class NaiveTable:
         for index, worker in list(self.workers.items()):
             if index not in self.target and not worker.running:
                 self.gone.append(self.workers.pop(index))
+
+    def has_room(self, worker: NaiveWorker) -> bool:
+        limit = {"up": self.limit, "trying": 1}.get(worker.health, 0)
+        return len(worker.running) < limit
 
     def resize(self, wanted: set[int], now: float, health: str) -> list[Grant]:
         self.target = wanted

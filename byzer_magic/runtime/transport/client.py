@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import enum
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -69,6 +70,10 @@ class Link:
     def __init__(self, name: str, find: Find, peer: str = "") -> None:
         self.peer = peer
         """Identity of the pool; another pool of the same alias has another one."""
+        self.received = 0
+        """How many messages have come."""
+        self.lost_because: errors.RequestError | None = None
+        """Why the present connection is about to end, where that is known."""
         self._name = name
         self._dialer = Dialer(name, find)
         self._retired: asyncio.Task[None] | None = None
@@ -158,6 +163,21 @@ class Link:
                 last = item
         return last
 
+    @property
+    def owes(self) -> bool:
+        """Return whether a call waits for its next item."""
+        return any(answers.empty() and not answers.held for answers in self._calls.values())
+
+    async def ping(self) -> None:
+        """Wait until the other side's event loop has answered; at once where there is no connection."""
+        if self._connection is not None:
+            await (await self._connection.ping())
+
+    def abort(self) -> None:
+        """End the present connection at once; calls in flight raise `lost_because`, or WorkerLost."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+
     async def lost(self) -> None:
         """Wait until the present connection has ended; return at once when there is none."""
         if self._reader is not None:
@@ -179,7 +199,9 @@ class Link:
             await asyncio.sleep(RETIRE_SECONDS)
         await self.close()
 
-    def _lost(self) -> errors.WorkerLost:
+    def _lost(self) -> errors.RequestError:
+        if self.lost_because is not None:
+            return copy.copy(self.lost_because)  # each call raises its own
         return errors.WorkerLost(
             _("{name}: the worker died during the request.", name=self._name),
             _("The partial response is kept. Ray is restarting the worker; send the request again."),
@@ -248,7 +270,7 @@ class Link:
     async def _connect(self) -> Outbox:
         async with self._connecting:
             if self._outbox is None:
-                self._connection = await self._dialer.dial()
+                self._connection, self.lost_because = await self._dialer.dial(), None
                 self._cache = attachments.AttachmentCache()
                 # Of no request: they serve all that use the connection.
                 context = contextvars.Context()
@@ -260,6 +282,7 @@ class Link:
         calls, end = self._calls, _End.LOST
         try:
             async for message in connection:
+                self.received += 1
                 if isinstance(message, str):
                     raise protocol.ProtocolError("text frame")
                 self._sort(outbox, protocol.read_answers(message))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import ray
@@ -32,6 +33,8 @@ from byzer_magic.types import Item, Loading, Request
 
 KEPT_PROCESSES = 3
 """Of a worker that was restarted many times, the logs of this many latest processes are shown."""
+EJECT_SECONDS = 5.0
+"""How long the connection of a killed process may take to end."""
 START_SECONDS = 60.0
 """How long Ray may take to start an engine's process."""
 
@@ -166,13 +169,44 @@ class EngineWorker:
         """Wait until the engine's process has died."""
         await self._link.lost()
 
+    @property
+    def received(self) -> int:
+        """Return how many messages the process has sent."""
+        return self._link.received
+
+    @property
+    def owes(self) -> bool:
+        """Return whether a request waits for an item."""
+        return self._link.owes
+
+    async def ping(self) -> None:
+        """Wait until the process' event loop answers."""
+        await self._link.ping()
+
+    async def eject(self, why: errors.RequestError) -> None:
+        """Kill a process that hangs; its requests raise `why`, and Ray starts a new one."""
+        self._link.lost_because = why
+        self._kill()
+        try:
+            await asyncio.wait_for(self._link.lost(), EJECT_SECONDS)
+        except TimeoutError:  # on another node, which may be gone as well
+            self._link.abort()
+            await self._link.lost()
+
+    def _kill(self) -> None:
+        """Kill the process in such a way that it need not take part in it, where it is on this node."""
+        ray.kill(self._actor, no_restart=False)
+        if self.processes and self.processes[-1].node == here():
+            with suppress(ProcessLookupError):
+                os.kill(self.processes[-1].pid, signal.SIGKILL)
+
     def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield the items of the response."""
         return self._link.stream(capability.value, request)
 
     async def restart(self) -> None:
         """Kill the process; Ray starts a new one."""
-        ray.kill(self._actor, no_restart=False)
+        self._kill()
         await self._link.lost()
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import logs, placement
 from byzer_magic.runtime.cluster.node import descendants
+from byzer_magic.runtime.workers import pulse
 from byzer_magic.runtime.workers.engine import Engine, EngineWorker
 from byzer_magic.stat import ArmStat, KeyStat
 from byzer_magic.types import Event, Item, Loading, Request
@@ -188,15 +189,32 @@ class EngineWorkers:
         self._supervisors[index] = asyncio.create_task(self._supervise(index, worker, lost=lost))
 
     async def _supervise(self, index: int, worker: EngineWorker, *, lost: bool) -> None:
-        """Whenever the engine's process dies, take the worker out of rotation until it is restarted."""
+        """Whenever the engine's process dies or hangs, take the worker out of rotation until it is restarted."""
         while not self._closing:
-            if not lost:
-                await worker.lost()
+            health = "down" if lost else await self._ended(index, worker)
             lost = False
-            self._health(index, "down")
-            log.warning("worker %s died; Ray restarts it", index)
+            self._health(index, health)
+            log.warning("worker %s is %s; Ray restarts it", index, health)
             if await self._reload(index, worker):
                 self._health(index, "up")
+
+    async def _ended(self, index: int, worker: EngineWorker) -> str:
+        """Wait until a worker's process has died, or hangs and was killed; return its health."""
+        spec = self._plan.spec
+        name = _("{alias} worker {index}", alias=spec.model, index=index)
+        lost = asyncio.create_task(worker.lost())
+        hung = asyncio.create_task(pulse.hung(worker, pulse.Pulse(name, spec.silence), on_gpu=spec.gpus_per_worker > 0))
+        try:
+            await asyncio.wait([lost, hung], return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                return "down"
+            self._health(index, "hung")
+            log.error("%s", hung.result().message)
+            await worker.eject(hung.result())
+            return "hung"
+        finally:
+            lost.cancel()
+            hung.cancel()
 
     async def _reload(self, index: int, worker: EngineWorker) -> bool:
         pause = FIRST_PAUSE_SECONDS
