@@ -179,7 +179,7 @@ class Page:
         """Return the row of an option."""
         name = opt.name.upper() if opt.positional else f"--{opt.name}"
         value = self.words.no_value if opt.kind == "bool" else self.items(opt.choices) or self.kind(opt)
-        default = "" if opt.kind in ("bool", "params", "texts") else code(opt.default)
+        default = "" if opt.kind in ("bool", "params", "texts") else code(opt.shown_default)
         return code(name), value, self.words.required if opt.required else default, localized(opt.help)
 
     def kind(self, setting: Setting) -> str:

@@ -93,7 +93,7 @@ def _description(opt: Option) -> str:
     if opt.required:
         notes.append(_("required"))
     elif opt.default is not None and opt.kind not in ("bool", "params", "texts"):
-        notes.append(_("default: {value}", value=opt.default))
+        notes.append(_("default: {value}", value=opt.shown_default))
     if opt.choices:
         notes.append(_("one of: {choices}", choices=listed(opt.choices)))
     text = str(localized(opt.help))

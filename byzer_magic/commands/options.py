@@ -57,6 +57,17 @@ class Option(Setting):
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Values under the names that byzer-llm has for them, which are taken too."""
 
+    @property
+    def shown_default(self) -> Any:
+        """Return the default as users write it.
+
+        Example:
+            >>> Option(name="silence", help="", kind="duration", default=1800.0).shown_default
+            '30m'
+        """
+        is_duration = self.kind == "duration" and self.default is not None
+        return durations.written(self.default) if is_duration else self.default
+
 
 def option(default: Any = MISSING, *, help: str, kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word
     """Declare a field of a spec that is also a flag.

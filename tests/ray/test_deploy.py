@@ -179,7 +179,7 @@ def test_killed_api_pool_raises_worker_lost_and_recovers(manager: Manager, provi
     assert pid_of(manager, "m") != pid
 
 
-def test_killed_engine_raises_worker_lost_and_the_other_one_serves(manager: Manager, gguf: Path) -> None:
+def test_killed_or_stopped_engine_raises_worker_lost_and_the_other_one_serves(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf, num_workers=2))
     model = bz.model("l")
     stream = model.stream("Tell me a very long story about a king.", max_tokens=500)
@@ -192,6 +192,19 @@ def test_killed_engine_raises_worker_lost_and_the_other_one_serves(manager: Mana
     assert model.chat("hi", max_tokens=3).worker == 1
     assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"}, 30)
     assert victim not in engine_pids(manager)
+
+    stream = model.stream("Tell me a very long story about a king.", max_tokens=500)
+    while not next(stream).text:
+        pass
+    [busy] = [worker for worker in model.stat().workers if worker.busy]
+    os.kill(busy.pid, signal.SIGSTOP)
+    with pytest.raises(errors.WorkerLost, match=rf"l worker {busy.index} hung: no sign of life for \d+ s"):
+        list(stream)
+    assert model.stat().workers[busy.index].health in ("hung", "up")
+    assert model.chat("hi", max_tokens=3).worker == 1 - busy.index
+    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"}, 60)
+    assert busy.pid not in engine_pids(manager)
+    assert not alive(busy.pid)
 
 
 def test_new_process_finds_the_alias_at_once(manager: Manager, provider: Process, shell: object) -> None:

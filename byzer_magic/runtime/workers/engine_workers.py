@@ -194,7 +194,7 @@ class EngineWorkers:
             health = "down" if lost else await self._ended(index, worker)
             lost = False
             self._health(index, health)
-            log.warning("worker %s is %s; Ray restarts it", index, health)
+            log.warning("worker %s died; Ray restarts it", index)
             if await self._reload(index, worker):
                 self._health(index, "up")
 

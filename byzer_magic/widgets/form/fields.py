@@ -149,7 +149,7 @@ def _of_option(opt: Option, bounds: Bounds, *, local: bool) -> Field:
         help=localized(opt.help),
         kind=kind,
         group=_GROUP_OF.get(opt.name, ADVANCED),
-        default="auto" if opt.name == "infer_backend" else _text(opt.default),
+        default="auto" if opt.name == "infer_backend" else _text(opt.shown_default),
         choices=tuple(opt.choices),
         minimum=opt.minimum,
         required=opt.required,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.routing import breaker
 from byzer_magic.runtime import admission as module
 from byzer_magic.runtime.admission import Admission
+from byzer_magic.runtime.slot import slot_of
 
 RESTS = errors.NotDeployed("m is drained")
 
@@ -201,3 +205,80 @@ async def test_request_that_leaves_between_two_places_leaves_the_queue(monkeypat
     assert admission.queued == 0
     admission.release(held, failed=False)
     assert (admission.running, admission.queued) == (0, 0)
+
+
+async def ended(admission: Admission, error: errors.ByzerError | None, *, judges: bool = True) -> int:
+    """Run a request that ends like that; return its worker."""
+    ticket, failures = admission.ticket(), list[bool]()
+    await admit(admission, ticket)
+    with contextlib.suppress(errors.ByzerError), slot_of(admission, ticket, failures.append, judges=judges) as worker:
+        if error is not None:
+            raise error
+    assert failures == [error is not None]
+    return worker
+
+
+def healths(admission: Admission) -> list[str]:
+    return [worker.health for worker in admission.snapshot({})]
+
+
+async def test_worker_that_fails_in_a_row_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    admission = Admission(2, 2)
+    broken = errors.RequestError("CUDA error")
+    for _ in range(3):
+        assert await ended(admission, broken) == 0
+        assert await ended(admission, None) == 1
+    assert healths(admission) == ["failing", "up"]
+    assert [await ended(admission, None) for _ in range(3)] == [1, 1, 1]
+    later = time.monotonic() + breaker.FIRST_PAUSE_SECONDS
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    admission.refresh()
+    assert healths(admission) == ["trying", "up"]
+    trying, other = admission.ticket(), admission.ticket()
+    assert await admit(admission, trying) == 0
+    assert await admit(admission, other) == 1, "one request tries it, though it has another slot"
+    admission.release(other, failed=False)
+    admission.release(trying, failed=False, works=True)
+    assert healths(admission) == ["up", "up"]
+
+
+@pytest.mark.parametrize(
+    ("error", "judges"), [(errors.ContextTooLong("too long"), True), (errors.RequestError("down"), False)]
+)
+async def test_worker_is_not_left_out_for_what_is_not_its_fault(error: errors.ByzerError, judges: bool) -> None:
+    admission = Admission(2, 1)
+    for _ in range(10):
+        await ended(admission, error, judges=judges)
+    assert healths(admission) == ["up", "up"]
+
+
+async def test_the_last_worker_is_never_left_out() -> None:
+    admission = Admission(2, 1)
+    for _ in range(10):
+        await ended(admission, errors.RequestError("CUDA error"))
+    assert healths(admission) == ["up", "up"], "both fail"
+    await ended(admission, None)
+    assert sorted(healths(admission)) == ["failing", "up"]
+    works = healths(admission).index("up")
+    admission.health(works, "down")
+    assert healths(admission)[1 - works] == "up", "there is no other one"
+    admission.health(works, "up")
+    admission.drain(works, RESTS)
+    assert healths(admission)[1 - works] == "up"
+    admission.undrain(works)
+    assert sorted(healths(admission)) == ["failing", "up"]
+
+
+async def test_worker_that_hangs_or_restarts_gets_no_requests_and_comes_back_without_failures() -> None:
+    admission = Admission(2, 1)
+    for state in ("hung", "loading"):
+        for _ in range(3):
+            await ended(admission, errors.RequestError("CUDA error"))
+            await ended(admission, None)
+        assert "failing" in healths(admission)
+        bad = healths(admission).index("failing")
+        admission.health(bad, state)
+        assert healths(admission)[bad] == state
+        assert await ended(admission, None) == 1 - bad
+        admission.health(bad, "up")
+        assert healths(admission) == ["up", "up"]
