@@ -9,8 +9,8 @@ from collections.abc import Collection
 
 from byzer_magic.routing.breaker import Breaker
 
-UP = ("up", "drained", "failing", "trying")
-"""Healths of a worker that is up, whether it gets requests or not."""
+UP = ("up", "failing", "trying")
+"""Healths of a worker that is up, and left out at most for its failures."""
 
 
 class Outages:

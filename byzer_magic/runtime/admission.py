@@ -53,7 +53,8 @@ class Admission:
         """Serves the queue again once a limit lets its first request go."""
         self._table.resize(range(workers), time.monotonic(), health=health)
         self._outages = Outages()
-        self._report(range(workers))
+        for worker in range(workers):
+            self._outages.reported(worker, health)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
         """Timeouts of the requests that hold a slot, by ticket."""
@@ -284,7 +285,8 @@ class Admission:
 
     def _report(self, workers: Collection[int]) -> None:
         for worker in self._table.workers:
-            self._outages.reported(worker, self.state(worker) if worker in workers else None)
+            state = "up" if worker in self._drained and self.state(worker) == "drained" else self.state(worker)
+            self._outages.reported(worker, state if worker in workers else None)
 
     def drain(self, worker: int, why: errors.ByzerError) -> None:
         """Dispatch no more requests to a worker; once all are drained, requests raise `why`."""

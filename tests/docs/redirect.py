@@ -27,8 +27,9 @@ OWN = {
 }
 """The providers with an API of their own: the server that plays it, and the parameter that leads there."""
 EXPORTED = (
-    "OPENAI_API_KEY", "OPENAI_API_KEY_2", "DEEPSEEK_API_KEY", "ANTHROPIC_API_KEY", "DASHSCOPE_API_KEY", "MOONSHOT_API_KEY",
-    "AZURE_OPENAI_API_KEY", "AZURE_SPEECH_KEY", "VOLC_TTS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+    "OPENAI_API_KEY", "OPENAI_API_KEY_2", "DEEPSEEK_API_KEY", "ANTHROPIC_API_KEY", "DASHSCOPE_API_KEY",
+    "MOONSHOT_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_SPEECH_KEY", "VOLC_TTS_TOKEN",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 )  # fmt: skip
 """The variables that the reader has exported; a key is the same for every test server."""
 OPENAI = ("openai_api", "saas.base_url={url}/v1")

@@ -12,6 +12,7 @@ from typing import Any
 
 from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
+from byzer_magic.routing.outages import UP
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.transport import messages
@@ -164,7 +165,7 @@ class Lifecycle:
         held: set[int] = set()
         try:
             while (busy := [index for index in self._indices if self._admission.busy(index)]) or self._retiring:
-                up = [index for index in self._indices if self._admission.state(index) == "up"]
+                up = [index for index in self._indices if self._admission.state(index) in UP]
                 for index in up:  # also one that has come up meanwhile
                     self._admission.health(index, "drained")
                 held.update(up)

@@ -282,3 +282,17 @@ async def test_worker_that_hangs_or_restarts_gets_no_requests_and_comes_back_wit
         assert await ended(admission, None) == 1 - bad
         admission.health(bad, "up")
         assert healths(admission) == ["up", "up"]
+
+
+async def test_drained_worker_stays_so_when_others_are_added_and_comes_back_when_that_ends() -> None:
+    admission = Admission(1, 1)
+    admission.drain(0, RESTS)
+    admission.resize([0, 1], "up")
+    assert healths(admission) == ["drained", "up"]
+    admission.undrain(0)
+    assert healths(admission) == ["up", "up"]
+    admission.health(0, "drained")  # while a change of the deployment waits for its requests
+    admission.refresh()
+    assert healths(admission) == ["drained", "up"]
+    admission.health(0, "up")
+    assert healths(admission) == ["up", "up"]
