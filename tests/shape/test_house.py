@@ -22,7 +22,6 @@ PACKAGE = ROOT / "byzer_magic"
 MAX_LINES = 400
 LONG = {
     "byzer_magic/commands/spec.py": "one table: the options of every command",
-    "byzer_magic/types.py": "one vocabulary: the values that cross the sockets",
 }
 """Longer files, each with its reason."""
 BROAD = re.compile(
