@@ -7,9 +7,10 @@ import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
+from byzer_magic.errors import NoRoom
 from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
 from byzer_magic.routing.outages import UP
@@ -100,10 +101,12 @@ class Lifecycle:
             new = self._unused(self._count_of(plan))
             await self._check_room(len(new), plan)
             try:
+                if (extra := self._extra(plan, len(new))) > self._reserved:  # what the old ones hold, they still need
+                    await self._reserve_extra(plan, extra)
                 await workers.add(new, notify)
                 await prove(new)
             except BaseException:  # a cancelled update, too
-                await asyncio.shield(workers.close())
+                await asyncio.shield(asyncio.create_task(self._undo(workers)))
                 raise
             self.group.take_over(workers, old)
             self._plan, self._indices = plan, new
@@ -119,8 +122,12 @@ class Lifecycle:
         limits, number = plan.spec.scaling, plan.spec.num_workers
         return limits.within(self.count) if limits.auto and number == self._plan.spec.num_workers else number
 
+    async def _undo(self, workers: Workers) -> None:
+        await workers.close()
+        await self._free_extra()
+
     async def _keep(self, plan: Plan) -> None:
-        await self._reserve(self.count)
+        await self._free_extra()
         await self._save()
         await asyncio.to_thread(desired_state.keep_plan, plan)
 
@@ -274,11 +281,21 @@ class Lifecycle:
 
     async def _reserve(self, count: int) -> None:
         """Reserve the resources of API workers beyond those with which the pool's actor was created."""
+        await self._reserve_extra(self._plan, self._extra(self._plan, count))
+
+    def _extra(self, plan: Plan, count: int) -> int:
         has = 0 if self._created.backend.info.local else self._created.spec.num_workers
-        extra = 0 if self._plan.backend.info.local else max(0, count - has)
+        return 0 if plan.backend.info.local else max(0, count - has)
+
+    async def _reserve_extra(self, plan: Plan, extra: int) -> None:
         if extra != self._reserved:
-            await placement.reserve_extra(self._plan, extra, self._reserved)
+            await placement.reserve_extra(plan, extra, self._reserved)
             self._reserved = extra
+
+    async def _free_extra(self) -> None:
+        """Reserve no more than the workers there are need; where Ray cannot place that anew, all of it stays."""
+        with suppress(NoRoom):
+            await self._reserve(self.count)
 
     async def _settle(self, new: list[int]) -> None:
         """Keep the new workers that are up, and remove those that are not."""

@@ -14,7 +14,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan, resolve
 from byzer_magic.runtime.admission import Admission
-from byzer_magic.runtime.cluster import desired_state
+from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.workers.group import Held
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
 from byzer_magic.types import ChatChunk, ChatRequest
@@ -150,6 +150,38 @@ async def test_nothing_changes_where_the_new_workers_do_not_come_up(case: Case, 
     assert case.admission.workers == [0, 1]
     assert await case.answer(await case.enter()) == "old"
     assert not case.before.closed
+
+
+async def test_without_room_for_more_workers_of_an_api_nothing_changes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_plan: Plan, _workers: int, _before: int) -> None:
+        raise errors.NoRoom("Not enough CPUs.")
+
+    monkeypatch.setattr(placement, "reserve_extra", full)
+    with pytest.raises(errors.NoRoom):
+        await case.renew(num_workers=5)
+    assert not case.adopted
+    assert case.admission.workers == [0, 1]
+    assert await case.answer(await case.enter()) == "old"
+
+
+async def test_room_for_more_workers_of_an_api_is_reserved_before_they_start_and_freed_where_they_fail(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved: list[int] = []
+
+    async def reserve(_plan: Plan, workers: int, before: int) -> None:
+        assert before == (reserved[-1] if reserved else 0)
+        reserved.append(workers)
+
+    monkeypatch.setattr(placement, "reserve_extra", reserve)
+    with pytest.raises(errors.EngineFailed):
+        await case.renew(num_workers=5, error=errors.EngineFailed("no memory"))
+    assert reserved == [3, 0]
+    await case.renew(num_workers=4)
+    await case.renew(num_workers=3)
+    assert reserved == [3, 0, 2, 1]
 
 
 @pytest.mark.parametrize("steps", range(12))
