@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -100,15 +99,13 @@ def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: S
     assert eventually(lambda: here(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
     assert eventually(lambda: row(here, "l")["workers"] == "2/2 up", 60), "its worker has moved"
     assert nodes(here, "l") == nodes(here, "far") == {pair.hosts[0]}
+    assert here("undeploy", "--model", "l").returncode == 0
 
 
 def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: Path, tmp_path: Path) -> None:
-    assert here("undeploy", "--model", "l").returncode == 0
     pair.join(PYTHONPATH=child_environment({"PYTHONPATH": another_version(tmp_path)})["PYTHONPATH"])
     spread = ("--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
-    started = time.monotonic()
     refused = here(*engine_words(gguf, "l"), *spread)
-    assert time.monotonic() - started < 60
     expected = f"runs byzer-magic 9.9.9 on {pair.hosts[1]}, this process has {byzer_magic.__version__}."
     assert expected in refused.stderr
     assert here("list").stdout.count("llama_cpp") == 0
