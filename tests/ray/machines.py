@@ -65,12 +65,14 @@ class Machines:
         self._env = {
             **child_environment({**env, "PYTHONPATH": str(root)}), "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.second / "token"), "RAY_ADDRESS": self.address,
+            "RAY_raylet_start_wait_time_s": str(START_SECONDS),  # 30 s may not do on busy cores
             "BYZER_CONFIG": str(self.second / "config.toml"), "RAY_TMPDIR": str(self.first),
         }  # fmt: skip
         shutil.copy(self.first / "token", self.second)
         head = ("--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false")
         process = self._start(self.first, self.hosts[0], *head)
-        self._wait(process, self.first)
+        if not self._is_up(process, self.first):
+            self._is_up(self._start(self.first, self.hosts[0], *head), self.first, last=True)
 
     def face(self, folder: Path, *, there: bool = False) -> Shell:
         """Return a shell on the first node, or there, on the second."""
@@ -81,6 +83,11 @@ class Machines:
 
     def join(self, **env: str) -> None:
         """Have the second node join, with these variables in its environment."""
+        if not self._joined(env):
+            self.leave()
+            self._joined(env, last=True)
+
+    def _joined(self, env: dict[str, str], *, last: bool = False) -> bool:
         prefix: tuple[str, ...] = ()
         if self.apart:  # it sees no file of the first node, and waits for its network card
             script = f'mount -t tmpfs tmpfs {self.first} && read _ && exec "$@"'
@@ -89,7 +96,7 @@ class Machines:
         self._started = node
         if self.apart:
             self._connect(node)
-        self._wait(node, self.second)
+        return self._is_up(node, self.second, last=last)
 
     def serve_there(self, command: list[str]) -> None:
         """Run a server on the second node, too: what is at a port of 127.0.0.1 here is at the same port there."""
@@ -110,7 +117,7 @@ class Machines:
         _end(self._started)
         self._started = None
         if self.apart:
-            _run(f"ip link del {self._card}")
+            _run(f"ip link del {self._card} 2>&1 || true")  # it may have gone with the other end
             self._plug_in()
 
     def _plug_in(self) -> None:
@@ -158,12 +165,16 @@ class Machines:
         self._stack.callback(_end, process)
         return process
 
-    def _wait(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def _is_up(self, process: subprocess.Popen[bytes], folder: Path, *, last: bool = False) -> bool:
+        """Return whether a node has started; the last attempt must succeed."""
         deadline = time.monotonic() + START_SECONDS
         while "Ray runtime started" not in (log := (folder / "start.log").read_text()):
-            assert process.poll() is None, log
-            assert time.monotonic() < deadline, log
+            if process.poll() is not None or time.monotonic() > deadline:
+                _end(process)
+                assert not last, log
+                return False
             time.sleep(0.05)
+        return True
 
 
 @contextlib.contextmanager

@@ -31,6 +31,9 @@ HEALTH = {
 """Ray takes a minute to miss a machine, which it would take here, too."""
 
 
+SPREAD = ("--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+
+
 @pytest.fixture(scope="module")
 def pair(ray_env: dict[str, str]) -> Iterator[Machines]:
     with machines({**ray_env, **HEALTH}) as pair:
@@ -53,21 +56,30 @@ def test_cluster_that_grows_reaches_every_pool(pair: Machines, here: Shell, prov
     assert here("query", "--model", "m", "--query", "hello").stdout.strip() == "Echo: hello"
     [pool] = [process for process in psutil.process_iter() if process.name() == "ray::Pool" and is_of(process, pair)]
     before = ports(pool)
-    pair.join()
+    package = other_package(pair, "9.9.9")
+    pair.join(PYTHONPATH=child_environment({"PYTHONPATH": package})["PYTHONPATH"])
     pair.serve_there(provider_command(provider.port, KEY))
     there = pair.face(tmp_path, there=True)
     assert there("query", "--model", "m", "--query", "hi").stdout.strip() == "Echo: hi"
     assert re.search(r"^m .* 1/1", there("list").stdout, re.MULTILINE)
     assert len(ports(pool) - before) == 1, "now it has a port, with TLS"
-    there.env["PYTHONPATH"] = another_version(tmp_path)
+    there.env["PYTHONPATH"] = package
     refused = there("list")
     expected = f"The controller runs byzer-magic {byzer_magic.__version__} on {pair.hosts[0]}, this process has 9.9.9."
     assert expected in refused.stderr
     assert "shutdown" in refused.stderr
 
 
+def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: Path) -> None:
+    refused = here(*engine_words(gguf, "l"), *SPREAD)
+    expected = f"runs byzer-magic 9.9.9 on {pair.hosts[1]}, this process has {byzer_magic.__version__}."
+    assert expected in refused.stderr
+    assert "llama_cpp" not in here("list").stdout
+    other_package(pair, byzer_magic.__version__)  # as if it were installed there for the tests that follow
+
+
 def test_workers_are_placed_and_restarted_where_they_are_wanted(pair: Machines, here: Shell, gguf: Path) -> None:
-    deploy_engine(here, gguf, "l", "--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
+    deploy_engine(here, gguf, "l", *SPREAD)
     assert "2/2 (2 nodes, spread)" in here("list").stdout
     assert nodes(here, "l") == set(pair.hosts)
     assert loads(here) == 2
@@ -99,28 +111,19 @@ def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: S
     assert eventually(lambda: here(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
     assert eventually(lambda: row(here, "l")["workers"] == "2/2 up", 60), "its worker has moved"
     assert nodes(here, "l") == nodes(here, "far") == {pair.hosts[0]}
-    assert here("undeploy", "--model", "l").returncode == 0
 
 
-def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: Path, tmp_path: Path) -> None:
-    pair.join(PYTHONPATH=child_environment({"PYTHONPATH": another_version(tmp_path)})["PYTHONPATH"])
-    spread = ("--placement", "spread", "--num_workers", "2", "--gpus_per_worker", "1")
-    refused = here(*engine_words(gguf, "l"), *spread)
-    expected = f"runs byzer-magic 9.9.9 on {pair.hosts[1]}, this process has {byzer_magic.__version__}."
-    assert expected in refused.stderr
-    assert here("list").stdout.count("llama_cpp") == 0
-
-
-def another_version(folder: Path) -> str:
-    """Return a folder with this byzer-magic as another version of it."""
-    top, source = folder / "other" / "byzer_magic", Path(byzer_magic.__file__).parent
+def other_package(pair: Machines, version: str) -> str:
+    """Return the folder with the second node's byzer-magic: this one, said to be of some version."""
+    top, source = pair.second / "package" / "byzer_magic", Path(byzer_magic.__file__).parent
     if not top.exists():
         top.mkdir(parents=True)
         for entry in source.iterdir():
             if entry.name != "config.py":
                 (top / entry.name).symlink_to(entry)
-        text = (source / "config.py").read_text()
-        (top / "config.py").write_text(text.replace(f'"{byzer_magic.__version__}"', '"9.9.9"'))
+    text = (source / "config.py").read_text()
+    assert f'"{byzer_magic.__version__}"' in text
+    (top / "config.py").write_text(text.replace(f'"{byzer_magic.__version__}"', f'"{version}"'))
     return str(top.parent)
 
 
