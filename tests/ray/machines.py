@@ -20,7 +20,7 @@ import psutil
 
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell, short_folder
-from tests.servers.process import HERE, free_port
+from tests.servers.process import HERE
 
 GPUS = 2
 """Of each node: a number to Ray; engines use the CPU."""
@@ -37,6 +37,11 @@ def can_be_apart() -> bool:
         return False
     script = "ip link add bzprobe type veth peer name bzprobe2 && mount -t tmpfs tmpfs /mnt"
     return subprocess.run([*ALONE, "sh", "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def port_apart(number: int) -> int:
+    """Return a port that no connection of Ray's many processes is given: it is below those that the system deals out."""
+    return 20_000 + 2 * (os.getpid() % 5_000) + number
 
 
 class Machines:
@@ -60,7 +65,7 @@ class Machines:
         if self.apart:
             self._plug_in()
         (self.first / "token").write_text(secrets.token_hex(32))
-        self.address = f"{self.hosts[0]}:{free_port()}"
+        self.address = f"{self.hosts[0]}:{port_apart(0)}"
         root = Path(__file__).parents[2]
         self._env = {
             **child_environment({**env, "PYTHONPATH": str(root)}), "RAY_AUTH_MODE": "token",

@@ -18,9 +18,9 @@ from byzer_magic.errors import ConfigError
 from byzer_magic.gateway import sharing
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, Shell
-from tests.ray.machines import GPUS, Machines, machines, provider_command
+from tests.ray.machines import GPUS, Machines, machines, port_apart, provider_command
 from tests.ray.test_deploy import eventually
-from tests.servers.process import Process, free_port
+from tests.servers.process import Process
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -176,7 +176,7 @@ def loads(shell: Shell) -> int:
 
 def serve_on_both(shell: Shell, pair: Machines) -> int:
     """Serve from a process on each node; check that both answer, with what either node has; return their port."""
-    port = free_port()
+    port = port_apart(1)
     words = ("serve", "--detach", "--num_replicas", "2", "--host", "0.0.0.0", "--api_key", "planted-key-82")
     done = shell(*words, "--port", str(port))
     assert done.returncode == 0, done.stderr
