@@ -40,7 +40,7 @@ def can_be_apart() -> bool:
 
 
 def port_apart(number: int) -> int:
-    """Return a port that no connection of Ray's many processes is given: it is below those that the system deals out."""
+    """Return a port that the system gives no connection of its own: Ray has so many that one would take it."""
     return 20_000 + 2 * (os.getpid() % 5_000) + number
 
 
