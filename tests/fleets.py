@@ -14,6 +14,7 @@ from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, Undeplo
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect, NoRoom, NotDeployed
 from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.transport.messages import FleetEntry, FleetView
 from byzer_magic.stat import Fleet, Followed, ModelStat, Sample, WorkerStat
 from byzer_magic.types import Event, Loading
 
@@ -81,6 +82,8 @@ class Pretended:
         """When these were last updated."""
         self.following = 0
         """How many follow it at this moment."""
+        self.absent: list[FleetEntry] = []
+        """What the cluster should have besides."""
 
     def ensure(self, *_: Any) -> None:
         """No Ray is running."""
@@ -102,6 +105,9 @@ class Pretended:
 
     async def stats(self) -> list[ModelStat]:
         return list(self.models.values())
+
+    async def fleet(self) -> FleetView:
+        return FleetView([*(FleetEntry(each, "saas/openai", 1) for each in self.models), *self.absent], "")
 
     async def history(self, alias: str) -> list[Sample]:
         return steady(time.time())

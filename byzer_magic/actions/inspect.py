@@ -15,7 +15,7 @@ from byzer_magic.catalog import presets
 from byzer_magic.client import serving
 from byzer_magic.commands import spec as specs
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import gettext as _, lazy_gettext, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized
 from byzer_magic.rendering.deployments import cells as stat_cells, limits
 from byzer_magic.results.comparison import need_pandas
 from byzer_magic.stat import ModelStat
@@ -101,7 +101,7 @@ def _stats(context: Context, alias: str | None) -> list[ModelStat]:
 
 
 def _table(context: Context, stats: list[ModelStat]) -> None:
-    context.output.table(stat_cells.stat_rows(stats), _("Nothing is deployed."))
+    context.output.table(stat_cells.stat_rows(stats), _absent(context) or _("Nothing is deployed."))
     for stat in stats:
         if stat.error:
             error = localized(stat.error)
@@ -123,12 +123,24 @@ def list_deployments(context: Context, item: specs.ListSpec) -> None:
     context.manager.ensure(item.ray_address)
     stats = _stats(context, None)
     rows = stat_cells.plain_rows(stats) if item.json else stat_cells.stat_rows(stats, stat_cells.LIST_COLUMNS)
-    _rows(context, rows, _("Nothing is deployed."), as_json=item.json)
+    absent = _absent(context)
+    _rows(context, rows, absent or _("Nothing is deployed."), as_json=item.json)
+    if absent and rows and not item.json:
+        context.output.say(absent)
     served: list[Any] = []
     with contextlib.suppress(ByzerError):  # a controller of an older version knows no endpoint
         served = context.manager.run(serving.running(context.manager))
     if served:
         context.output.say(_("Endpoint: {urls}", urls=serving.shown(served)))
+
+
+def _absent(context: Context) -> str:
+    """Return which deployments the cluster should have and has not; empty where all run."""
+    with contextlib.suppress(ByzerError):  # a controller of an older version knows no fleet
+        entries = context.manager.run(context.manager.fleet()).entries
+        if names := [entry.alias for entry in entries if entry.restoring or entry.why]:
+            return _("Not running yet: {aliases}. `fleet` shows why.", aliases=listed(names))
+    return ""
 
 
 def _rows(context: Context, rows: Sequence[dict[str, Any]], empty: str, *, as_json: bool) -> None:

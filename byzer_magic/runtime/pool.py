@@ -61,7 +61,8 @@ class Pool:
     """One deployment. Ray calls only `endpoint`; all other calls arrive over the socket."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan = desired_state.latest(plan)
+        created, self._plan = plan, desired_state.latest(plan)
+        plan = self._plan
         spec = plan.spec
         self._created = time.monotonic()
         self._events = EventLog()
@@ -72,7 +73,7 @@ class Pool:
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading",
             max_queue=spec.max_queue, limits=self._limits,
         )  # fmt: skip
-        self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
+        self._lifecycle = Lifecycle(plan, self._admission, self._new_workers(), created)
         self._upkeep = Upkeep(plan, self._lifecycle, self._admission, self._events.add)
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
         self._price = plan.price

@@ -113,34 +113,70 @@ async def reserve_on_one_node(plan: Plan, index: int, node: str = "") -> Placeme
     return PlacementGroupSchedulingStrategy(group, 0)
 
 
-async def reserve_extra(plan: Plan, workers: int, before: int) -> None:
+def extra_needs(spec: DeploySpec, count: int, created: DeploySpec | None) -> list[dict[str, float]]:
+    """Return what API workers need beyond the resources with which the pool's actor was created.
+
+    Args:
+        spec: the deployment.
+        count: the number of its workers.
+        created: the deployment as it was when the actor was created; None: with nothing for workers.
+
+    Returns:
+        For each worker that needs more than the actor has for it: how much more, by resource.
+
+    Example:
+        >>> created = DeploySpec(model="m", num_workers=2, cpus_per_worker=1.0)
+        >>> extra_needs(DeploySpec(model="m", cpus_per_worker=1.5), 3, created)
+        [{'CPU': 0.5}, {'CPU': 0.5}, {'CPU': 1.5}]
+    """
+    has = _bundle(created) if created else {}
+    workers = created.num_workers if created else 0
+    each = [has if index < workers else {} for index in range(count)]
+    more = [{name: round(amount - of.get(name, 0), 4) for name, amount in _bundle(spec).items()} for of in each]
+    return [needs for one in more if (needs := {name: amount for name, amount in one.items() if amount > 0})]
+
+
+def exceeds(needs: list[dict[str, float]], others: list[dict[str, float]]) -> bool:
+    """Return whether more of any resource is needed than in another list.
+
+    Example:
+        >>> exceeds([{"CPU": 1.0}], [{"CPU": 0.5}, {"CPU": 0.5}])
+        False
+    """
+    return any(_sum(needs, name) > _sum(others, name) + EPSILON for name in ("CPU", "GPU"))
+
+
+def _sum(needs: list[dict[str, float]], name: str) -> float:
+    return sum(one.get(name, 0) for one in needs)
+
+
+async def reserve_extra(plan: Plan, needs: list[dict[str, float]], before: list[dict[str, float]]) -> None:
     """Reserve the resources of API workers beyond those with which the pool's actor was created.
 
     Args:
         plan: the deployment.
-        workers: for how many workers to reserve.
-        before: for how many workers is reserved now.
+        needs: what to reserve (see `extra_needs`).
+        before: what is reserved now.
 
     Raises:
         NoRoom: the nodes do not have them free; the reservation stays as it was.
     """
     spec = plan.spec
-    bundle = _bundle(spec)
-    if not bundle:
-        return
     name = _prefix(spec.model, plan.id) + EXTRA
     if not before:  # a pool process that was killed may have left one
         await asyncio.to_thread(_remove, name)
-    if (more := workers - before) > 0:
-        needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
-        await asyncio.to_thread(check_resources, more_workers(spec.model, more), *needed)
+    more = len(needs) - len(before)
+    what = more_workers(spec.model, more) if more > 0 and needs[-more:] == [_bundle(spec)] * more else spec.model
+    if exceeds(needs, before):
+        needed = [_sum(needs, resource) - _sum(before, resource) for resource in ("CPU", "GPU")]
+        await asyncio.to_thread(check_resources, what, *needed)
     await asyncio.to_thread(_remove, name)
-    if not workers or await _reserved(name, [bundle] * workers):
+    if not needs or await _reserved(name, needs):
         return
     if before:
-        await _reserved(name, [bundle] * before)
+        await _reserved(name, before)
     raise errors.NoRoom(
-        _("Ray cannot place {what}: no node has enough free resources.", what=more_workers(spec.model, more)),
+        _("Ray cannot place {what}: no node has enough free resources.", what=what),
         _("Request fewer workers, or undeploy something (`list` shows what is running)."),
     )
 

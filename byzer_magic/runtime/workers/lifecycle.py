@@ -36,18 +36,18 @@ class Lifecycle:
         plan: the deployment.
         admission: its admission control.
         workers: its workers.
+        created: the plan with whose resources Ray has created the pool's actor, where that is another one.
     """
 
-    def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
+    def __init__(self, plan: Plan, admission: Admission, workers: Workers, created: Plan | None = None) -> None:
         self.group = WorkerGroup(workers)
         self._plan = plan
-        self._created = plan
-        """With whose resources Ray has created the pool's actor."""
+        self._created = created or plan
         self._admission = admission
         self._indices = list(range(plan.spec.num_workers))
         """The workers that the deployment is to have."""
-        self._reserved = 0
-        """Number of workers whose resources are reserved beyond those of the pool's actor."""
+        self._reserved: list[dict[str, float]] = []
+        """What is reserved beyond the resources of the pool's actor: the needs of a worker each, by resource."""
         self.waking: Callable[[Notify], Coroutine[Any, Any, None]] = self.wake
         """How a command wakes the workers; a sleeper makes room for them first."""
         self._changing = asyncio.Lock()
@@ -101,7 +101,8 @@ class Lifecycle:
             new = self._unused(self._count_of(plan))
             await self._check_room(len(new), plan)
             try:
-                if (extra := self._extra(plan, len(new))) > self._reserved:  # what the old ones hold, they still need
+                extra = self._extra(plan, len(new))
+                if placement.exceeds(extra, self._reserved):  # what the old ones hold, they still need
                     await self._reserve_extra(plan, extra)
                 await workers.add(new, notify)
                 await prove(new)
@@ -283,11 +284,13 @@ class Lifecycle:
         """Reserve the resources of API workers beyond those with which the pool's actor was created."""
         await self._reserve_extra(self._plan, self._extra(self._plan, count))
 
-    def _extra(self, plan: Plan, count: int) -> int:
-        has = 0 if self._created.backend.info.local else self._created.spec.num_workers
-        return 0 if plan.backend.info.local else max(0, count - has)
+    def _extra(self, plan: Plan, count: int) -> list[dict[str, float]]:
+        if plan.backend.info.local:
+            return []
+        created = None if self._created.backend.info.local else self._created.spec
+        return placement.extra_needs(plan.spec, count, created)
 
-    async def _reserve_extra(self, plan: Plan, extra: int) -> None:
+    async def _reserve_extra(self, plan: Plan, extra: list[dict[str, float]]) -> None:
         if extra != self._reserved:
             await placement.reserve_extra(plan, extra, self._reserved)
             self._reserved = extra

@@ -10,8 +10,10 @@ import pytest
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client import serving
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.i18n import using
+from byzer_magic.runtime.transport.messages import FleetEntry
 from byzer_magic.stat import LimitStat
 from tests.fleets import Pretended, model
 
@@ -72,3 +74,30 @@ def test_stat_shows_what_is_used_of_limits(limit: LimitStat, words: str, capsys:
     run_all(context, [parse(["stat", "--model", "m", "--json"])])
     found = json.loads(capsys.readouterr().out)["limits"][limit.name]
     assert found == {"used": limit.used, "limit": limit.limit, "per": limit.per, "free_in": limit.free_in}
+
+
+def test_list_names_what_is_still_being_restored_or_waits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_endpoint(_manager: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(serving, "running", no_endpoint)
+    manager = Pretended()
+    context = Context(manager=cast("Any", manager), output=Terminal())
+    run_all(context, [parse(["list"])])
+    assert "Nothing is deployed." in capsys.readouterr().err
+    manager.absent = [
+        FleetEntry("gpt", "saas/openai", 1, restoring=True),
+        FleetEntry("llama", "custom/auto", 1, "no file"),
+    ]
+    for command in ("list", "stat"):
+        run_all(context, [parse([command])])
+        assert "Not running yet: gpt, llama. `fleet` shows why." in capsys.readouterr().err
+    manager.models["up"] = model("up")
+    run_all(context, [parse(["list"])])
+    out, err = capsys.readouterr()
+    assert "up" in out
+    assert "gpt, llama" in err
+    run_all(context, [parse(["list", "--json"])])
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == ["up"]

@@ -72,7 +72,7 @@ class Case:
         self.adopted = False
 
     async def renew(
-        self, num_workers: int = 1, error: Exception | None = None, proof: Exception | None = None
+        self, num_workers: int = 1, error: Exception | None = None, proof: Exception | None = None, **options: Any
     ) -> Named:
         held = Held(self.admission.health)
         workers = Named("new", held, error)
@@ -86,7 +86,7 @@ class Case:
             if proof:
                 raise proof
 
-        other = replace(plan(num_workers=num_workers, worker_concurrency=3), id=self.plan.id)
+        other = replace(plan(num_workers=num_workers, worker_concurrency=3, **options), id=self.plan.id)
         await self.lifecycle.renew(other, workers, prove, adopt, lambda _event: None)
         return workers
 
@@ -155,7 +155,7 @@ async def test_nothing_changes_where_the_new_workers_do_not_come_up(case: Case, 
 async def test_without_room_for_more_workers_of_an_api_nothing_changes(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(_plan: Plan, _workers: int, _before: int) -> None:
+    async def full(*_: Any) -> None:
         raise errors.NoRoom("Not enough CPUs.")
 
     monkeypatch.setattr(placement, "reserve_extra", full)
@@ -169,19 +169,20 @@ async def test_without_room_for_more_workers_of_an_api_nothing_changes(
 async def test_room_for_more_workers_of_an_api_is_reserved_before_they_start_and_freed_where_they_fail(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reserved: list[int] = []
+    reserved: list[list[dict[str, float]]] = [[]]
 
-    async def reserve(_plan: Plan, workers: int, before: int) -> None:
-        assert before == (reserved[-1] if reserved else 0)
-        reserved.append(workers)
+    async def reserve(_plan: Plan, needs: list[dict[str, float]], before: list[dict[str, float]]) -> None:
+        assert before == reserved[-1]
+        reserved.append(needs)
 
     monkeypatch.setattr(placement, "reserve_extra", reserve)
     with pytest.raises(errors.EngineFailed):
         await case.renew(num_workers=5, error=errors.EngineFailed("no memory"))
-    assert reserved == [3, 0]
     await case.renew(num_workers=4)
     await case.renew(num_workers=3)
-    assert reserved == [3, 0, 2, 1]
+    assert [len(needs) for needs in reserved] == [0, 3, 0, 2, 1]
+    await case.renew(num_workers=2, cpus_per_worker=1.5)
+    assert [needs["CPU"] for needs in reserved[-1]] == [1.49, 1.49]
 
 
 @pytest.mark.parametrize("steps", range(12))
