@@ -119,11 +119,11 @@ def test_nothing_flaps_for_any_load(
     for seconds, arriving, takes in load:  # square waves among others
         for _second in range(seconds):
             service.second(arriving, takes)
-    before = (0, service.limits.base)
+    when, before, has_grown = 0, service.limits.base, True
     for now, workers in service.changes:
-        least = max(idle, load_seconds if workers < before[1] else 0) if workers < before[1] else GROW_SECONDS
-        assert now - before[0] >= least
-        before = (now, workers)
+        stay = max(idle, load_seconds) if has_grown else idle  # what was loaded is used for as long as that took
+        assert now - when >= (stay if workers < before else GROW_SECONDS)
+        when, before, has_grown = now, workers, workers > before
     shrunk = service.now / idle
     assert len(service.changes) <= (shrunk + 1) * (service.limits.high - service.limits.base + 1)
 

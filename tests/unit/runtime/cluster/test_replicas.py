@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ def test_replica_tries_again_where_nobody_waits_for_its_error(monkeypatch: pytes
     start, done = failing(3)
     monkeypatch.setattr(replicas, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(replicas, "attach_log", lambda _secrets: None)
+    monkeypatch.setattr(replicas, "session_folder", lambda: Path("/tmp/ray/session_1"))
     monkeypatch.setattr(replicas, "_is_restarted", lambda: restarted)
     monkeypatch.setattr(replicas.pkgutil, "resolve_name", lambda _name: start)
     replica = replicas.Replica(ServeSpec(), Secret("key"), "/keys.json", 1, closed=True)
