@@ -10,7 +10,9 @@ from pathlib import PurePosixPath
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.local_models.memory import readable
 
-_NAME = re.compile(r"(?:^|[-._/])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_[A-Z0-9]+)*|BF16|FP?16|FP?32))(?=[-./]|$)", re.I)
+_NAME = re.compile(
+    r"(?:^|[-._/])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_[A-Z0-9]+)*|BF16|FP?16|FP?32))(?=[-./]|$)", re.I
+)
 _PARTS = re.compile(r"-\d{5}-of-\d{5}$")
 UNQUANTIZED = ("F16", "FP16", "BF16", "F32", "FP32")
 """They take twice to four times as much memory as Q8_0, whose answers are as good."""
