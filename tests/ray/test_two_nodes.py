@@ -219,7 +219,13 @@ def is_of(process: psutil.Process, pair: Machines) -> bool:
 def end(pair: Machines, name: str) -> None:
     """Kill a process of the second node, and wait until it has gone."""
     assert pair.node is not None
-    children = pair.node.children(recursive=True)
-    [found] = [child for child in children if name in " ".join(child.cmdline()[:1])]
+    [found] = [child for child in pair.node.children(recursive=True) if runs(child, name)]
     found.kill()
     found.wait(10)
+
+
+def runs(process: psutil.Process, name: str) -> bool:
+    """Return whether a process runs, and is called so."""
+    with contextlib.suppress(psutil.Error):
+        return process.name() == name and process.status() != psutil.STATUS_ZOMBIE
+    return False
