@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from ray.experimental import internal_kv
 
@@ -21,6 +23,8 @@ class DesiredState(msgspec.Struct, frozen=True):
     """Their number."""
     drained: list[int] = []
     """Positions of the drained ones, counted from 0: after a restart of the pool, indices are assigned again."""
+    asleep: list[str] = []
+    """The capabilities of a model that is asleep, since only its load would show them; empty while it is loaded."""
 
 
 def save(plan: Plan, wanted: DesiredState) -> None:
@@ -52,9 +56,11 @@ def keep_plan(plan: Plan) -> None:
 
 
 def latest(plan: Plan) -> Plan:
-    """Return the plan that a deployment was updated to since its pool was created, else that one."""
+    """Return the plan that a deployment was updated to since its pool was created, else that one; asleep as it was."""
     found = internal_kv._internal_kv_get(_PLANS + plan.id.encode(), namespace=_SPACE)
-    return plans.to_plan(msgspec.msgpack.decode(found, type=DeployRequest)) if found else plan
+    plan = plans.to_plan(msgspec.msgpack.decode(found, type=DeployRequest)) if found else plan
+    wanted = find(plan.id)
+    return replace(plan, capabilities=tuple(wanted.asleep)) if wanted and wanted.asleep else plan
 
 
 def deploying(plan: Plan) -> None:

@@ -165,7 +165,7 @@ class Lifecycle:
             if (limits := self._plan.spec.scaling).auto and self.count > limits.base:
                 self._indices = self._indices[: limits.base]  # so many are enough for the first request
                 self._admission.resize(self._indices, "asleep")
-                await self._save()
+            await self._save()
             return True
 
     async def _finish(self) -> None:
@@ -208,6 +208,7 @@ class Lifecycle:
                     self._admission.health(index, "asleep")
                     await self.group.remove(index)
                 raise
+            await self._save()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -319,7 +320,8 @@ class Lifecycle:
 
     async def _save(self) -> None:
         drained = [place for place, index in enumerate(self._indices) if index in self._admission.drained]
-        await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained))
+        can = sorted(self.group.current.capabilities or self._plan.capabilities) if self.is_asleep else []
+        await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained, can))
 
     def _ready(self, started: float) -> Ready:
         return Ready(time.monotonic() - started, self.count, sorted(self.group.current.capabilities))

@@ -206,3 +206,15 @@ async def eventually(true: Any) -> None:
     async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
+
+
+async def test_pool_that_is_restarted_while_asleep_is_asleep_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: dict[str, desired_state.DesiredState] = {}
+    monkeypatch.setattr(desired_state, "save", lambda of, wanted: stored.update({of.id: wanted}))
+    monkeypatch.setattr(desired_state, "find", stored.get)
+    monkeypatch.setattr(desired_state.internal_kv, "_internal_kv_get", lambda *_, **__: None)
+    assert not desired_state.latest(case.plan).capabilities
+    assert await case.lifecycle.sleep()
+    assert desired_state.latest(case.plan).capabilities == ("chat",)  # with which an engine starts asleep
+    await case.lifecycle.wake(lambda _event: None)
+    assert not desired_state.latest(case.plan).capabilities
