@@ -17,11 +17,11 @@ from byzer_magic.local_models.memory import readable
 
 FORMATS = (
     re.compile(r"(?:model|pytorch_model)(?:-\d{5}-of-\d{5})?\.safetensors"),
-    re.compile(r"(?!consolidated|adapter_).*\.safetensors"),
+    re.compile(r"^(?!consolidated|adapter_).*\.safetensors"),
     re.compile(r"pytorch_model(?:-\d{5}-of-\d{5})?\.bin"),
     re.compile(r"model\.(?:bin|pt)"),
     re.compile(r"adapter_model\.(?:safetensors|bin)"),
-    re.compile(r".*\.onnx"),
+    re.compile(r"^.*\.onnx"),
 )
 """Names of files with weights in a repository's top folder: the first format that is there is fetched."""
 COMPANIONS = (
