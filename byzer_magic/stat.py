@@ -144,6 +144,10 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     """Where a route sends its requests, in the order in which it asks; empty for other deployments."""
     queued: int = 0
     """Requests that wait for a slot."""
+    past_requests: int = 0
+    """Requests dispatched to workers that were removed since."""
+    past_errors: int = 0
+    """Of these, how many failed."""
     outcomes: OutcomeStat = OutcomeStat()
     uptime_seconds: float = 0.0
     error: Localizable = ""
@@ -221,13 +225,13 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def requests(self) -> int:
-        """Return the requests dispatched so far, over all workers."""
-        return sum(worker.requests for worker in self.workers)
+        """Return the requests dispatched so far, over all workers that there ever were."""
+        return self.past_requests + sum(worker.requests for worker in self.workers)
 
     @property
     def errors(self) -> int:
-        """Return the requests that failed so far, over all workers."""
-        return sum(worker.errors for worker in self.workers)
+        """Return the requests that failed so far, over all workers that there ever were."""
+        return self.past_errors + sum(worker.errors for worker in self.workers)
 
     def legacy(self) -> dict[str, Any]:
         """Return byzer-llm's eight fields, with its names, order and types.

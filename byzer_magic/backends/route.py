@@ -47,7 +47,7 @@ class RouteBackend(Backend):
             found = arms.parse(to)
         except ValueError as err:
             raise BadParameter(
-                _("{name} is {value}; it must name each deployment once.", name=TO, value=repr(to)),
+                _("{name} is {value}: {reason}.", name=TO, value=repr(to), reason=err.args[0]),
                 _("Write a,b,c to ask them in this order, or a:0.9,b:0.1 for shares."),
             ) from err
         if any(arm.alias == setup.model for arm in found):

@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from byzer_magic.i18n import lazy_gettext as _
+
 _SEPARATOR = re.compile("[>,，→]")
 _WEIGHT = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
@@ -42,11 +44,13 @@ def parse(text: str) -> list[Arm]:
     else:
         total = sum(float(weight) for _alias, weight in shares)
         if not total:
-            raise ValueError(text)
+            raise ValueError(_("the shares have a sum of 0"))
         arms = [Arm(alias, float(weight) / total) for alias, weight in shares]
     names = [arm.alias for arm in arms]
-    if not all(names) or len({*names}) < len(names):
-        raise ValueError(text)
+    if not all(names):
+        raise ValueError(_("a name is missing"))
+    if len({*names}) < len(names):
+        raise ValueError(_("a deployment is named twice"))
     return arms
 
 

@@ -91,6 +91,10 @@ class SlotTable:
         self._waiting: OrderedDict[int, _Queued] = OrderedDict()
         self.use(policy, max_queue)
         self._dispatches = 0
+        self.past_requests = 0
+        """Requests of workers that were removed."""
+        self.past_errors = 0
+        """Of these, how many failed."""
         if workers < 0:
             raise ValueError(f"cannot have {workers} workers")
         self.resize(range(workers), now)
@@ -315,6 +319,8 @@ class SlotTable:
     def _remove_if_idle(self, worker: Worker) -> None:
         if worker.leaving and worker.free == worker.limit:
             del self._workers[worker.index]
+            self.past_requests += worker.requests
+            self.past_errors += worker.errors
 
     def _overloaded(self, now: float) -> Overloaded:
         # An estimate: a new request would be queued about as long as the first one in the queue has been.

@@ -360,6 +360,11 @@ class Admission:
         """Return the number of requests that a worker is running."""
         return self._table.busy(worker)
 
+    @property
+    def past(self) -> tuple[int, int]:
+        """Return how many requests workers that were removed had, and how many of these failed."""
+        return self._table.past_requests, self._table.past_errors
+
     def snapshot(self, pids: dict[int, int], nodes: dict[int, str] | None = None) -> list[WorkerStat]:
         """Return the counters of all workers.
 

@@ -218,6 +218,8 @@ class Controller:
                     if isinstance(event, Ready):
                         ready = True
                         await asyncio.to_thread(self._fleet.keep, plan, folder, event.capabilities)
+                        if routes := self._fleet.waiting_routes(alias):
+                            self._spawn(self._fleet.restore(routes, self._restore))
                     yield event
         finally:
             await asyncio.shield(self._spawn(self._settle(plan, creating, pids, settled, ready=ready)))

@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 
 from byzer_magic import errors
-from byzer_magic.backends import registry
+from byzer_magic.backends import registry, route
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan, resolve
+from byzer_magic.routing import arms
 from byzer_magic.routing.budget import Spent
 from byzer_magic.runtime.cluster import desired_state, spending
 from byzer_magic.runtime.fleet_file import FleetFile, Wanted, wanted
@@ -141,11 +142,10 @@ class Fleet:
             await asyncio.sleep(SYNC_SECONDS)
             changed = {}
             for alias, item in list(self._wanted.items()):
-                if item.spec.scaling.auto:  # the number is of the moment: the file has the one to begin with
-                    continue
-                state = await asyncio.to_thread(desired_state.find, item.plan_id)
-                if state is not None and state.workers != item.spec.num_workers:
-                    changed[alias] = _scaled(item, state.workers)
+                if not item.spec.scaling.auto:  # else the number is of the moment: the file has the one to begin with
+                    state = await asyncio.to_thread(desired_state.find, item.plan_id)
+                    if state is not None and state.workers != item.spec.num_workers:
+                        changed[alias] = _scaled(item, state.workers)
                 spent = await asyncio.to_thread(spending.load, item.plan_id) if item.spec.budget_usd else None
                 if spent is not None and spent != item.spent:
                     changed[alias] = msgspec.structs.replace(changed.get(alias, item), spent=spent)
@@ -168,6 +168,18 @@ class Fleet:
         missing = [alias for alias in self._wanted if alias not in present]
         self._restoring = {alias: asyncio.Event() for alias in missing}
         return missing
+
+    def waiting_routes(self, alias: str) -> list[str]:
+        """Return the routes that could not be made for want of a deployment which is up now; requests to them wait."""
+        found = [
+            name
+            for name, item in self._wanted.items()
+            if name in self._why and _is_route(item) and alias in (arm.alias for arm in arms.parse(_to(item)))
+        ]
+        for name in found:
+            del self._why[name]
+            self._restoring[name] = asyncio.Event()
+        return found
 
     async def restore(self, missing: list[str], create: Callable[[Plan, str], Awaitable[None]]) -> None:
         """Deploy what is wanted and not there; what cannot be deployed waits, with the reason.
@@ -193,9 +205,17 @@ class Fleet:
             finally:
                 self._restoring.pop(alias).set()
 
-        routes = [alias for alias in missing if self._wanted[alias].spec.pretrained_model_type == registry.ROUTE]
+        routes = [alias for alias in missing if _is_route(self._wanted[alias])]
         await asyncio.gather(*(one(alias) for alias in missing if alias not in routes))
         await asyncio.gather(*map(one, routes))  # which ask the others what they can do
+
+
+def _is_route(item: Wanted) -> bool:
+    return item.spec.pretrained_model_type == registry.ROUTE
+
+
+def _to(item: Wanted) -> str:
+    return item.spec.infer_params.get(route.TO, "")
 
 
 def _plan(item: Wanted) -> Plan:

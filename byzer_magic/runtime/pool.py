@@ -278,6 +278,8 @@ class Pool:
             concurrency=spec.worker_concurrency,
             arms=list(self._lifecycle.group.current.arms),
             queued=self._admission.queued,
+            past_requests=self._admission.past[0],
+            past_errors=self._admission.past[1],
             outcomes=self._metrics.outcomes.stat(),
             uptime_seconds=time.monotonic() - self._created,
             error=self._error,

@@ -82,6 +82,16 @@ def test_resize_with_more_workers_serves_the_queue() -> None:
     assert table.set_health(3, "up", 2.0) == [Grant(3, 3)]
 
 
+def test_requests_of_removed_workers_stay_counted() -> None:
+    table = SlotTable(workers=2, limit=1)
+    for ticket in range(4):
+        table.acquire(ticket, now=0.0)
+        table.release(ticket, now=0.0, failed=ticket == 1)
+    table.resize([0], now=1.0)
+    assert (table.past_requests, table.past_errors) == (2, 1)
+    assert sum(worker.requests for worker in table.snapshot(1.0)) == 2
+
+
 def test_resize_with_fewer_workers_lets_requests_finish() -> None:
     table = SlotTable(3, 1)
     workers_of(table, range(4))

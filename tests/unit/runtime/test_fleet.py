@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.backends import route
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan, resolve
 from byzer_magic.routing.budget import Spent
@@ -115,6 +116,26 @@ async def test_deployment_that_came_back_gives_way_until_a_user_has_deployed_it(
     assert after.is_restored("a")
     after.keep(plan("a"), str(folder), ["chat"])
     assert not after.is_restored("a")
+
+
+async def test_route_whose_deployments_wait_is_made_with_the_first_of_them(folder: Path) -> None:
+    before = fleet(folder, "a", "b", key=KEY)  # typed, so that they wait
+    spec = DeploySpec(model="best", pretrained_model_type=route.KIND, infer_params={route.TO: "a,b"})
+    before.keep(resolve(spec, {}, {}), str(folder), ["chat"])
+    after = Fleet(FleetFile(LOCAL))
+    await restore(after, failing="best")
+    assert [entry.alias for entry in after.entries() if entry.why] == ["a", "b", "best"]
+    made: list[str] = []
+
+    async def create(item: Plan, _folder: str) -> None:
+        made.append(item.spec.model)
+
+    assert after.waiting_routes("c") == []
+    again = after.waiting_routes("a")
+    assert again == ["best"]
+    await after.restore(again, create)
+    assert made == ["best"]
+    assert after.waiting_routes("b") == [], "it is there"
 
 
 async def test_forgotten_deployment_does_not_come_back(folder: Path) -> None:
