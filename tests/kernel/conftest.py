@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +113,14 @@ class Kernel:
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
+
+    def stop(self) -> None:
+        """Stop the kernel's process, as a debugger or a machine that swaps does."""
+        self._manager.signal_kernel(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the kernel's process go on."""
+        self._manager.signal_kernel(signal.SIGCONT)
 
     def restart(self) -> None:
         self._manager.restart_kernel(now=True)

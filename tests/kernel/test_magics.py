@@ -300,6 +300,17 @@ def test_doctor_and_models_are_tables(kernel: Kernel, gguf: Path) -> None:
     assert kernel.run("import sys; print({'torch', 'vllm', 'llama_cpp'} & set(sys.modules))").text.strip() == "set()"
 
 
+def test_kernel_that_is_stopped_during_a_stream_goes_on_with_it(deployed: Kernel) -> None:
+    def stop() -> None:
+        deployed.stop()
+        assert bz.model("m").chat("hello").text == "Echo: hello", "others are not held back"
+        deployed.resume()
+
+    cell = deployed.run("%%chat m\ntokens:60@40", on_text=stop)
+    assert cell.status == "ok"
+    assert deployed.run("print(_chat.usage.completion_tokens)").text == "60\n"
+
+
 def test_deployments_outlive_a_kernel_that_is_killed_during_a_stream(deployed: Kernel, provider: Process) -> None:
     streams = len(closed_early(provider))
     deployed.ask("%%chat m\ntokens:2000@50")
