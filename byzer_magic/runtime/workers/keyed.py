@@ -75,6 +75,7 @@ class Keyed:
                 self._keys.cancelled(place)
                 raise
             else:
+                self._keys.worked(place)  # an answer may have no items
                 return
             now = time.monotonic()
         if failure is None or self._keys.is_limited(now):
