@@ -34,11 +34,11 @@ def test_load_takes_argument_before_environment_before_file(file: Path, monkeypa
 
 @pytest.mark.parametrize("name", sorted(Settings.__dataclass_fields__))
 def test_load_reads_every_setting_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = {"spare": "0", "lang": "en"}.get(name, "7")
+    kind = type(getattr(Settings(), name))
+    value, wanted = {"spare": ("0", 0), "lang": ("en", "en"), "restore": ("false", False)}.get(name, ("7", kind(7)))
     monkeypatch.setenv(f"BYZER_{name.upper()}", value)
-    wanted = type(getattr(Settings(), name))
-    assert getattr(load(), name) == wanted(value)
-    assert type(getattr(load(), name)) is wanted
+    assert getattr(load(), name) == wanted
+    assert type(getattr(load(), name)) is kind
 
 
 def test_load_ignores_other_byzer_variables(monkeypatch: pytest.MonkeyPatch) -> None:
