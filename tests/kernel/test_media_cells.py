@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import KEY
-from tests.kernel.conftest import Kernel
+from tests.kernel.conftest import Cell, Kernel
 from tests.servers.process import Process
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
@@ -32,10 +32,15 @@ def deployed(kernel: Kernel, provider: Process, folder: Path) -> Kernel:
     return kernel
 
 
+def media_of(cell: Cell) -> dict[str, str]:
+    """Return the output that has the media; there may be one before it, that of progress which is gone by then."""
+    return next(output for output in cell.shown if "text/html" in output)
+
+
 def test_speech_has_a_player_a_waveform_and_its_words(deployed: Kernel) -> None:
     cell = deployed.run("%%chat voice --params voice=nova response_format=wav\nHello <b>you</b>")
     assert cell.status == "ok", cell.everything
-    shown = next(output for output in cell.shown if "text/html" in output)  # progress, if there was any, is gone
+    shown = media_of(cell)
     for part in (
         "<audio",
         "<svg",
@@ -48,7 +53,7 @@ def test_speech_has_a_player_a_waveform_and_its_words(deployed: Kernel) -> None:
 
 
 def test_images_have_prompt_and_parameters(deployed: Kernel) -> None:
-    shown = deployed.run("%%chat draw --params n=2 quality=high\na cat").shown[0]
+    shown = media_of(deployed.run("%%chat draw --params n=2 quality=high\na cat"))
     assert shown["text/html"].count('class="bz-enlarge"') == 2
     assert "1024 x 1024 · image/png" in shown["text/plain"]
     assert "a cat\ndraw · n=2 · quality=high" in shown["text/plain"]
@@ -56,7 +61,7 @@ def test_images_have_prompt_and_parameters(deployed: Kernel) -> None:
 
 def test_transcript_plays_its_audio(deployed: Kernel) -> None:
     cell = deployed.run("%chat listen --audio talk.wav --params response_format=verbose_json --out heard")
-    shown = cell.shown[-1]["text/html"]  # before it, on a busy machine, that the request waits
+    shown = media_of(cell)["text/html"]
     for part in ("<audio", 'data-bz-seek="0.00"', 'data-bz-name="talk.wav"', "english", "0:02"):
         assert part in shown
     assert deployed.run("print(heard.audio, len(repr(heard)) < 2000)").text == "Media(audio/wav, 32044 bytes) True\n"
