@@ -306,7 +306,7 @@ class Connection:
         self._links[alias] = link
 
     async def forget(self, alias: str) -> None:
-        """Have the next request look anew where an alias is; those that run go on where they are."""
+        """Have the next request look the alias up again; requests in flight continue."""
         if link := self._links.pop(alias, None):
             link.retire()
 

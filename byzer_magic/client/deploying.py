@@ -50,7 +50,7 @@ async def deploying(connection: Connection, plan: Plan, how: str, settings: conf
                 ready = isinstance(event, Ready)
                 yield event
     except errors.WorkerLost as err:
-        if control.connected:  # the controller has told it, of the deployment's own process
+        if control.connected:  # so it is the deployment's own process that was lost
             raise _failure(alias, err) from None
         raise errors.DeployError(
             _("The controller of the cluster ended while it was deploying {alias}.", alias=alias),

@@ -16,7 +16,7 @@ def seconds_in(text: str) -> float:
         text: a number of seconds, or numbers with the units d, h, m and s, the longest first.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is not a duration.
 
     Example:
         >>> seconds_in("90"), seconds_in("1h30m")

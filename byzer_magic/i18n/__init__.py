@@ -18,6 +18,7 @@ of names takes `listed(names)`: `a, b`, in Chinese `a、b`.
 from byzer_magic.i18n.language import LANGUAGES, language, language_of, set_language, using
 from byzer_magic.i18n.text import (
     Text,
+    encode_text,
     gettext,
     join,
     lazy_gettext,
@@ -34,6 +35,7 @@ from byzer_magic.i18n.width import pad, width
 __all__ = [
     "LANGUAGES",
     "Text",
+    "encode_text",
     "gettext",
     "join",
     "language",

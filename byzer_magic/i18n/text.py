@@ -235,6 +235,17 @@ def pack(text: str) -> Any:
     return [text.template, text.plural, {name: pack(value) for name, value in text.values.items()}]
 
 
+def encode_text(value: Any) -> Any:
+    """Return a text as `pack` does; the `enc_hook` of msgspec's encoders, which call it for what they do not know.
+
+    Raises:
+        NotImplementedError: the value is no translatable text; msgspec takes that for "cannot be encoded".
+    """
+    if isinstance(value, Text):
+        return pack(value)
+    raise NotImplementedError(type(value).__name__)
+
+
 def unpack(data: Any) -> Any:
     """Restore what `pack` made; what only looks like it stays as it is.
 

@@ -265,12 +265,13 @@ class Limits:
         return found
 
     def unsaved(self) -> Spent | None:
-        """Return what has been spent where that has changed since the last call; else None."""
+        """Return what has been spent where that differs from what was last `saved`; else None."""
         now = self._budget.to_keep(self._wall())
-        if not self._budget.limit or now == self._kept:
-            return None
-        self._kept = now
-        return now
+        return now if self._budget.limit and now != self._kept else None
+
+    def saved(self, spent: Spent) -> None:
+        """Note that this is stored."""
+        self._kept = spent
 
 
 async def _counting(item: _Ticket, items: AsyncIterator[Item]) -> AsyncIterator[Item]:

@@ -315,7 +315,8 @@ class Pool:
         while True:
             await asyncio.sleep(1)
             self._metrics.tick(self._admission.running, self._admission.queued)
-            await spending.save(self._plan.id, self._limits.unsaved())
+            if (spent := self._limits.unsaved()) and await spending.save(self._plan.id, spent):
+                self._limits.saved(spent)
             self._upkeep.tick()
             self._admission.refresh()
 

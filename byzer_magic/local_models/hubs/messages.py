@@ -72,15 +72,9 @@ GO = b"go\n"
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, i18n.Text):
-        return i18n.pack(value)
-    raise NotImplementedError(type(value).__name__)
-
-
 def write(message: Job | Report) -> bytes:
     """Encode a message as one line."""
-    return msgspec.json.encode(message, enc_hook=_plain) + b"\n"
+    return msgspec.json.encode(message, enc_hook=i18n.encode_text) + b"\n"
 
 
 def read(line: bytes) -> Report:

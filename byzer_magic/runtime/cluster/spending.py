@@ -35,14 +35,14 @@ def delete(plan_id: str) -> None:
     internal_kv._internal_kv_del(_key(plan_id), namespace=_SPACE)
 
 
-async def save(plan_id: str, spent: Spent | None) -> None:
-    """Store what has been spent, if anything is new; a Ray that does not answer keeps nothing else from going on."""
-    if spent is None:
-        return
+async def save(plan_id: str, spent: Spent) -> bool:
+    """Store what has been spent; return whether that was done. Nothing else fails with Ray."""
     try:
         await asyncio.to_thread(store, plan_id, spent)
     except Exception:  # whatever Ray raises, the next second tries again
         log.exception("what has been spent could not be stored")
+        return False
+    return True
 
 
 def _key(plan_id: str) -> bytes:

@@ -151,14 +151,7 @@ _NOT_MSGSPECS = (UnicodeDecodeError, RecursionError)
 """What msgspec raises for malformed bytes apart from its own errors."""
 
 
-def _encode_text(value: Any) -> Any:
-    """Encode a translatable text with its template and values, so that it can be shown in the receiver's language."""
-    if isinstance(value, i18n.Text):
-        return i18n.pack(value)
-    raise NotImplementedError(type(value).__name__)
-
-
-_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_text)
+_encoder = msgspec.msgpack.Encoder(enc_hook=i18n.encode_text)
 _to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | Hold | AttachmentChunk])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
