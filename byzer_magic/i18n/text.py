@@ -240,6 +240,10 @@ def encode_text(value: Any) -> Any:
 
     Raises:
         NotImplementedError: the value is no translatable text; msgspec takes that for "cannot be encoded".
+
+    Example:
+        >>> encode_text(lazy_gettext("{count} texts", count=3))[0]
+        '{count} texts'
     """
     if isinstance(value, Text):
         return pack(value)
