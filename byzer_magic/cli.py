@@ -16,6 +16,7 @@ from byzer_magic import config
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client import journaling
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
@@ -24,6 +25,7 @@ from byzer_magic.commands.spec import ConnectSpec, DeploySpec, EasyDeploySpec, S
 from byzer_magic.commands.tokens import from_shell
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, set_language
+from byzer_magic.journal.entry import Origin
 from byzer_magic.log import redact
 from byzer_magic.results import Result
 
@@ -82,6 +84,7 @@ def _do(words: list[str], output: Terminal) -> int:
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
         raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use: stat --json"))
+    journaling.SCOPE.begin(Origin("shell"))
     value = run_all(Context(manager=Manager(settings, output), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 

@@ -41,6 +41,12 @@ class Settings:
     """
     restore: bool = True
     """Whether the deployments of the last time come back when Ray is started."""
+    journal: bool = False
+    """Whether requests and answers are written into the journal of the project, `.byzer/journal.db`."""
+    journal_mb: int = _setting(4096, 1, 10_000_000)
+    """Greatest size of a journal with its media, in MB; the oldest entries go first."""
+    journal_days: float = _setting(365.0, 0.001, 36_500)
+    """Greatest age of a journal's entries, in days."""
     local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
     local_gpus: int = _setting(-1, -1, 1_000)

@@ -221,6 +221,10 @@ class StreamTruncated(ProviderError):
     """The stream ended without a finish reason."""
 
 
+class JournalError(ByzerError):
+    """The journal cannot be read or written, or lacks what is to be replayed."""
+
+
 class ClusterError(ByzerError):
     """Ray returned an error."""
 

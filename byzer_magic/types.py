@@ -288,6 +288,17 @@ class Routed(msgspec.Struct, frozen=True, array_like=True, tag="routed"):
         msgspec.structs.force_setattr(self, "skipped", found)
 
 
+class FromJournal(msgspec.Struct, frozen=True, array_like=True, tag="journal"):
+    """The answer comes from the journal: the model was not asked; comes before its items."""
+
+    entry: int
+    """Its number in the journal."""
+    at: float
+    """When it was asked, in seconds since 1970."""
+    replayed: bool = False
+    """Whether it comes from a recording that is being replayed, in place of the model."""
+
+
 class Placed(msgspec.Struct, frozen=True, tag=True):
     """Ray has placed the deployment's pool: on `node`, as process `pid`."""
 

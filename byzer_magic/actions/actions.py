@@ -14,7 +14,7 @@ from byzer_magic.actions import hubs
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
-from byzer_magic.client import fetching
+from byzer_magic.client import fetching, journaling
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
@@ -193,11 +193,12 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
         raise CommandError(
             _("{alias} returns a file.", alias=item.model), _("Add --output_file NAME, e.g. x.mp3 or x.png.")
         )
-    result = _answered(context, exchange, "hidden" if item.output_file else "complete")
+    with journaling.using(journaling.How(fresh=item.fresh)):
+        result = _answered(context, exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
         context.output.say(_saved(context, result, item.output_file))
-    if warning := footer.warning(result):  # there is no footer here
-        context.output.say(warning)
+    for text in filter(None, (footer.warning(result), footer.from_journal(result))):  # there is no footer here
+        context.output.say(text)
     return result
 
 

@@ -20,7 +20,7 @@ from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
 from byzer_magic.results.pace import Pace
-from byzer_magic.types import Dispatched, Progress, Routed, Usage, Waiting
+from byzer_magic.types import Dispatched, FromJournal, Progress, Routed, Usage, Waiting
 
 RequestT = TypeVar("RequestT", bound=types.Request)
 ResultT = TypeVar("ResultT", bound=Result, covariant=True)
@@ -43,6 +43,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._pace = Pace()
         self._dispatched: Dispatched | None = None
         self._routed: Routed | None = None
+        self._journal: FromJournal | None = None
         self.waiting: Waiting | None = None
         """What the request waits for, while it is in the queue."""
 
@@ -58,6 +59,9 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self.waiting = None
         if isinstance(item, Routed):
             self._routed = item
+            return
+        if isinstance(item, FromJournal):
+            self._journal = item
             return
         if isinstance(item, Dispatched):
             self._dispatched = item
@@ -85,13 +89,27 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         """Return the seconds since the request was sent."""
         return time.perf_counter() - self._started
 
+    @property
+    def text(self) -> str:
+        """Return the text so far; empty for an answer that has none."""
+        return ""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Return the tokens so far, where they were reported."""
+        return self._usage
+
+    @property
+    def timings(self) -> Timings:
+        """Return when things have happened so far."""
+        return self._timings(self._dispatched.queued if self._dispatched else 0.0)
+
     def _count(self, usage: Usage) -> None:
         """Add the usage of a chunk."""
         self._usage = usage if self._usage is None else self._usage + usage
 
     def _metadata(self, *, interrupted: bool) -> dict[str, Any]:
         """Return the fields that all results have."""
-        queued = self._dispatched.queued if self._dispatched else 0.0
         return {
             "model": self.model,
             "served_by": self._routed.alias if self._routed else "",
@@ -99,7 +117,8 @@ class Collector(ABC, Generic[RequestT, ResultT]):
             "worker": self._dispatched.worker if self._dispatched else None,
             "request_id": self._dispatched.request_id if self._dispatched else "",
             "usage": self._usage,
-            "timings": self._timings(queued),
+            "timings": self.timings,
+            "journal": self._journal,
             "interrupted": interrupted,
         }
 
@@ -269,13 +288,18 @@ class TranscriptCollector(Collector[types.TranscribeRequest, results.TranscribeR
         self._raw |= chunk.extra or {}
 
     @property
+    def text(self) -> str:
+        """Return the text so far."""
+        return "".join(self._text)
+
+    @property
     def progress(self) -> Progress:
-        text = "".join(self._text)
+        text = self.text
         return Progress(len(text), None, "segments", text[-DETAIL_CHARACTERS:])
 
     def result(self, *, interrupted: bool = False) -> results.TranscribeResult:
         return results.TranscribeResult(
-            text="".join(self._text),
+            text=self.text,
             segments=[*self._segments] or None,
             language=self._language,
             duration=self._duration,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import secrets
 import threading
 import time
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from msgspec.structs import replace as replace_struct
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
@@ -26,6 +29,7 @@ from byzer_magic.runtime.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
+    from byzer_magic.runtime.transport.messages import ModelIdentity
     from byzer_magic.runtime.transport.protocol import Endpoint
     from byzer_magic.stat import ModelStat
 
@@ -37,6 +41,8 @@ NAMES_SECONDS = 5.0
 """How old it may be what a name with a colon stands for: such an alias may be deployed later."""
 MOST_NAMES = 1000
 """Names with a colon that are remembered: clients of the endpoint choose them."""
+IDENTITY_SECONDS = 1.0
+"""How old it may be which model a deployment is, where its answers are kept."""
 POLL_SECONDS = 0.1
 """How often a deployment that is still loading is asked for its capabilities."""
 
@@ -67,6 +73,8 @@ class Connection:
         self._learnt: WeakKeyDictionary[Link, set[str]] = WeakKeyDictionary()
         self._models: WeakKeyDictionary[Link, tuple[str, str]] = WeakKeyDictionary()
         """The models, kind and title, that this is about."""
+        self._identities: WeakKeyDictionary[Link, tuple[ModelIdentity | None, float]] = WeakKeyDictionary()
+        """Which models they are, and when they said so."""
         self._connecting = threading.Lock()
         _connections[self._name] = self
         forks.register(self)
@@ -331,6 +339,33 @@ class Connection:
             self._models[link] = model
             self._learnt.pop(link, None)
         return frozenset(map(Capability, stat.capabilities))
+
+    async def identity(self, alias: str) -> ModelIdentity | None:
+        """Return which model a deployment is, as it was at most `IDENTITY_SECONDS` ago; see `Manager.identity`.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        link = await self.link(alias)
+        known = self._identities.get(link)
+        if known is None or time.monotonic() - known[1] > IDENTITY_SECONDS:
+            found = await self._identified(link)
+            known = self._identities[link] = (found, time.monotonic())
+        return known[0]
+
+    async def _identified(self, link: Link) -> ModelIdentity | None:
+        try:
+            found: ModelIdentity = await link.call("model")
+        except (errors.BadRequest, errors.MalformedResponse, errors.CommandError):  # of a pool that has no such method
+            return None
+        members = []
+        for alias in found.members:  # they may be updated, while the route stays the same
+            with contextlib.suppress(errors.ByzerError):
+                members.append(await self.identity(alias))
+        if not members:
+            return found
+        text = "\n".join([found.digest, *(member.digest for member in members if member)])
+        return replace_struct(found, digest=hashlib.sha256(text.encode()).hexdigest())
 
 
 def _copy(name: str) -> Connection:

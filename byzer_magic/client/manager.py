@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+import functools
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config, errors, request_ids
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client import deploying, follow
+from byzer_magic.client import deploying, follow, journaling
 from byzer_magic.client.adapters import with_adapter
+from byzer_magic.client.capable import capable_hint
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
-from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet, ModelStat, Sample
 from byzer_magic.types import Event, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
-    from byzer_magic.runtime.transport.messages import FleetView, Resources
+    from byzer_magic.runtime.transport.messages import FleetView, ModelIdentity, Resources
 
 T = TypeVar("T")
 
@@ -340,8 +341,17 @@ class Manager:
         alias, adapter = await self.named(alias)
         if adapter:
             request = with_adapter(request, adapter)
-        link = await self.connection.link(alias)
         request_id = request_ids.CURRENT.get() or request_ids.new()
+        send = functools.partial(self._sent, alias, request, request_id)
+        store = journaling.store_for(self)
+        items = send() if store is None else journaling.asked(self, store, alias, request, request_id, send)
+        async with aclosing(items) as found:  # type: ignore[type-var]  # a generator
+            async for item in found:
+                yield item
+
+    async def _sent(self, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:
+        """Send a request to a pool, and yield what arrives."""
+        link = await self.connection.link(alias)
         try:
             async with aclosing(link.stream(method_for(request).value, request, request_id)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
@@ -361,6 +371,20 @@ class Manager:
             capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
         return capable_hint(needs, capable)
 
+    async def identity(self, alias: str) -> ModelIdentity | None:
+        """Return which model a deployment is; None where its pool is of a version that does not say that.
+
+        The digest of a route is that of its deployments, as far as they are there.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        return await self.connection.identity(alias)
+
+    def warn(self, text: str) -> None:
+        """Show what is wrong, where progress is shown."""
+        self.reporter.say(text)
+
     def learnt(self, alias: str) -> set[str]:
         """Return what requests have shown about a deployment, to be added to; empty again once it is replaced."""
         return self.connection.learnt(alias)
@@ -373,16 +397,3 @@ class Manager:
         """
         alias, _adapter = await self.named(alias)
         return await self.connection.capabilities(alias)
-
-
-def capable_hint(needs: Sequence[str], capable: Sequence[str]) -> str:
-    """Return the hint that goes with a request for what a model cannot do.
-
-    Args:
-        needs: the capabilities that it lacks.
-        capable: the models that have them.
-    """
-    what = " + ".join(needs)
-    if capable:
-        return _("These models have the capability {what}: {aliases}.", what=what, aliases=listed(capable))
-    return _("Deploy a model with the capability {what} (`presets` lists them).", what=what)

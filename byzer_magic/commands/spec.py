@@ -40,6 +40,10 @@ def _request_params() -> Any:
     )
 
 
+def _fresh() -> Any:
+    return option(default=False, help=_("ask also what the journal could answer"), kind="bool")
+
+
 def _ray_address() -> Any:
     return option(
         "auto",
@@ -430,6 +434,7 @@ class QuerySpec(Spec):
     temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
     max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
     timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
+    fresh: bool = _fresh()
     template: str | None = option(None, help=_("accepted for byzer-llm's commands; the model's own template is used"))
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
@@ -747,8 +752,17 @@ class ChatSpec(Spec):
         None, help=_("deployment that compares the responses of several models"), complete="alias"
     )
     no_stream: bool = option(default=False, help=_("show the response only when it is complete"), kind="bool")
+    fresh: bool = _fresh()
+    sample: int | None = option(
+        None,
+        help=_("which of several answers to this prompt is meant, where the journal is on (0, 1, ...)"),
+        kind="int",
+        minimum=0,
+    )
     timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
 
+
+from byzer_magic.commands import journal_specs as journal_specs  # noqa: E402 - registers its commands after those above
 
 COMMANDS = registry.COMMANDS
 """Subcommands of `%byzer` and `byzerllm`."""

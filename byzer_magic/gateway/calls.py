@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from byzer_magic import request_ids
+from byzer_magic.client import journaling
 from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
@@ -21,6 +22,7 @@ from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
+from byzer_magic.journal.entry import Origin
 from byzer_magic.log import get_logger
 from byzer_magic.types import ChatRequest, Dispatched, Request, Routed, Usage, Waiting
 
@@ -36,6 +38,9 @@ UNWATCHED_SECONDS = 0.1
 
 ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"content-type", b"x-request-id")
 """Headers of which a request has one at most."""
+
+FROM_CLIENTS = journaling.How(read=False, origin=Origin("endpoint"))
+"""Calls are kept in the journal, where there is one, and answered by the models: clients have caches of their own."""
 
 NOBODY = Client("")
 """Whoever has not shown a key yet."""
@@ -199,6 +204,7 @@ class Call:
             free: whether it needs no key.
         """
         request_ids.CURRENT.set(self.id)  # the task of this call has a context of its own
+        journaling.HOW.set(FROM_CLIENTS)
         watch: asyncio.TimerHandle | None = None
         try:
             self._check_headers()

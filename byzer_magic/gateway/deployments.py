@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Trait
-from byzer_magic.client.manager import Manager, capable_hint
+from byzer_magic.client.capable import capable_hint
+from byzer_magic.client.manager import Manager
 from byzer_magic.commands.aliases import ADAPTER, near, readings
 from byzer_magic.gateway.access import Client
 from byzer_magic.gateway.names import with_name

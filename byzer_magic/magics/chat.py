@@ -13,7 +13,7 @@ from byzer_magic import media
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
-from byzer_magic.client import sessions as kept_sessions
+from byzer_magic.client import journaling, sessions as kept_sessions
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
@@ -56,6 +56,10 @@ class Chats:
             CommandError: the prompt is missing, or an expression in it cannot be evaluated.
             RequestError: the response is incomplete; the part received is shown and kept.
         """
+        with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample)):
+            self._chat(manager, item, prompt)
+
+    def _chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
         aliases = columns.names(item.model)
         if self._reset(item, aliases) and not (prompt or "").strip():
             self._out.say(gettext("Session {name} was reset.", name=item.session))

@@ -23,6 +23,7 @@ def line(result: Result, *, by_error: bool = False) -> str:
     elif result.worker is not None:
         parts.append(_("worker {index}", index=result.worker))
     parts += filter(None, [contents(result)])  # audio and images have captions of their own
+    parts += filter(None, [from_journal(result)])
     parts += figures(result)
     if result.interrupted:
         parts.append(_("interrupted by an error; the partial answer is in _chat") if by_error else _("interrupted"))
@@ -38,13 +39,23 @@ def figures(result: Result) -> list[str]:
         parts.append(_("{into} + {out} tokens", into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
     if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(_("{speed} tokens/s", speed=f"{result.tokens_per_second:.0f}"))
-    parts += [f"{result.timings.total:.2f} s", money(result.cost, result.currency)]
+    cost = "" if result.journal else money(result.cost, result.currency)
+    parts += [f"{result.timings.total:.2f} s", cost]
     parts.append(warning(result))
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
         parts.append(_("finish reason: {why}", why=result.finish))
     if isinstance(result, ChatResult) and result.raw.get("repaired"):
         parts.append(_("broken characters replaced"))
     return list(filter(None, parts))
+
+
+def from_journal(result: Result) -> str:
+    """Return that the answer comes from the journal, and what that has saved; empty for one that was asked."""
+    if result.journal is None:
+        return ""
+    if saved := money(result.saved, result.usage.currency if result.usage else ""):
+        return _("from the journal, saved {cost}", cost=saved)
+    return _("from the journal")
 
 
 def warning(result: Result) -> str:

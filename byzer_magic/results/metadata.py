@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from byzer_magic.errors import ByzerError
-from byzer_magic.types import Localizable, Usage
+from byzer_magic.types import FromJournal, Localizable, Usage
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -42,10 +42,22 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     error: ByzerError | None = None
     """Why it ended early, in a list of several models' results; of a single model the error is raised instead."""
 
+    journal: FromJournal | None = None
+    """Set where the answer comes from the journal: the model was not asked."""
+
     @property
     def cost(self) -> float | None:
-        """Return the cost in `currency`; None where the price is unknown or the usage did not arrive."""
-        return self.usage.cost if self.usage else None
+        """Return the cost in `currency`; None where the price is unknown or the usage did not arrive.
+
+        An answer from the journal costs nothing (see `saved`).
+        """
+        cost = self.usage.cost if self.usage else None
+        return cost if cost is None or self.journal is None else 0.0
+
+    @property
+    def saved(self) -> float | None:
+        """Return what the answer cost when it was asked, in `currency`; None for one that was asked just now."""
+        return self.usage.cost if self.usage and self.journal else None
 
     @property
     def currency(self) -> str:

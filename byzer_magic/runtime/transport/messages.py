@@ -127,6 +127,16 @@ class SleepRequest(msgspec.Struct, frozen=True):
         unpack_texts(self, "why")
 
 
+class ModelIdentity(msgspec.Struct, frozen=True):
+    """Which model a deployment is; see `model_identity`."""
+
+    digest: str
+    kind: str
+    title: str
+    members: list[str] = []
+    """Of a route: the deployments that may answer, whose models count, too."""
+
+
 class AliasRequest(msgspec.Struct, frozen=True):
     """About one deployment."""
 

@@ -127,6 +127,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "sleep": (messages.SleepRequest, bool),
     "update": (messages.DeployRequest, Event),
     "spec": (None, DeploySpec),
+    "model": (None, messages.ModelIdentity),
     "follow": (None, Delta),
     "history": (None, Sample),
     "open": (None, Loading | messages.Opened),

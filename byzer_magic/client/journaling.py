@@ -1,0 +1,263 @@
+"""Keep requests and answers in the project's journal, and answer from it what it knows: around `Manager.ask`.
+
+What is known is decided by the model, the request and the sample (see `byzer_magic.journal.keys`). A request that may
+have several answers is counted: the second time that the same cell asks it, its second answer is meant, so that running
+the cell again gives the same ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from byzer_magic import errors
+from byzer_magic.capabilities import method_for
+from byzer_magic.client.collect import collector_for
+from byzer_magic.i18n import gettext as _
+from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
+from byzer_magic.log import get_logger
+from byzer_magic.types import Dispatched, FromJournal, Request, Waiting
+
+if TYPE_CHECKING:
+    from byzer_magic.config import Settings
+    from byzer_magic.journal.store import Store
+    from byzer_magic.runtime.transport.messages import ModelIdentity
+
+log = get_logger("client.journal")
+
+Send = Callable[[], AsyncIterator[Any]]
+
+
+class Asking(Protocol):
+    """What is needed of a manager."""
+
+    settings: Settings
+
+    async def identity(self, alias: str) -> ModelIdentity | None:
+        """Return which model an alias is; None where its pool cannot say that."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Say what is wrong."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How the requests of a task go with the journal."""
+
+    fresh: bool = False
+    """Ask also what is known; the new answer is the one that is known then."""
+    sample: int | None = None
+    """Which answer to a request is meant; by default its n-th time in this cell, from 0."""
+    store: Store | None = None
+    """A journal to use even where none is kept otherwise."""
+    read: bool = True
+    """Whether answers may come from the journal."""
+    origin: Origin | None = None
+    """Where requests come from; by default what `SCOPE` has."""
+
+
+USUAL = How()
+HOW: ContextVar[How] = ContextVar("byzer_journal", default=USUAL)
+
+
+@contextmanager
+def using(how: How) -> Iterator[None]:
+    """Let the requests of this block, and of tasks that begin in it, go with the journal in another way.
+
+    Example:
+        >>> with using(How(fresh=True)):
+        ...     HOW.get().fresh
+        True
+    """
+    token = HOW.set(how)
+    try:
+        yield
+    finally:
+        HOW.reset(token)
+
+
+class Scope:
+    """Where the requests of this process come from, and how often each was made there."""
+
+    def __init__(self) -> None:
+        self.origin = Origin("python")
+        self._times: Counter[bytes] = Counter()
+
+    def begin(self, origin: Origin) -> None:
+        """Begin a cell, or a command: its requests are counted from 0."""
+        self.origin = origin
+        self._times.clear()
+
+    def next_sample(self, alias: str, request: bytes) -> int:
+        """Return how often a request was made before in this scope, and count it."""
+        key = hashlib.sha256(alias.encode() + b"\0" + request).digest()
+        self._times[key] += 1
+        return self._times[key] - 1
+
+
+SCOPE = Scope()
+"""Of this process: a kernel runs one cell at a time."""
+
+
+class Journal:
+    """Whether this process keeps a journal: as its settings say, until it is turned on or off."""
+
+    def __init__(self) -> None:
+        self._on: bool | None = None
+        self._known: tuple[int, Store] | None = None
+        self._warned = False
+
+    def turn(self, *, on: bool | None) -> None:
+        """Keep a journal from now on, or none; None: as the settings say."""
+        self._on, self._known = on, None
+
+    def is_on(self, settings: Settings) -> bool:
+        """Return whether requests are kept."""
+        return settings.journal if self._on is None else self._on
+
+    def store(self, settings: Settings) -> Store:
+        """Return the journal of the project in which this process has begun to keep one.
+
+        Raises:
+            JournalError: it cannot be opened.
+        """
+        from byzer_magic.journal.bounds import Bounds
+        from byzer_magic.journal.store import project_store
+
+        if self._known is None or self._known[0] != os.getpid():  # no connection survives a fork
+            bounds = Bounds(megabytes=settings.journal_mb, days=settings.journal_days)
+            self._known = os.getpid(), project_store(bounds)
+        return self._known[1]
+
+    def problem(self, asking: Asking, err: errors.ByzerError) -> None:
+        """Say once that the journal cannot be used: no answer is lost for that."""
+        log.warning("%s", err)
+        if not self._warned:
+            self._warned = True
+            asking.warn(_("Requests are not in the journal: {error}", error=err.localized()))
+
+
+JOURNAL = Journal()
+"""Of this process."""
+
+
+def store_for(asking: Asking) -> Store | None:
+    """Return the journal for a request of this task; None where it goes without."""
+    if (how := HOW.get()).store is not None:
+        return how.store
+    if not JOURNAL.is_on(asking.settings):
+        return None
+    try:
+        return JOURNAL.store(asking.settings)
+    except errors.JournalError as err:
+        JOURNAL.problem(asking, err)
+        return None
+
+
+async def asked(
+    asking: Asking, store: Store, alias: str, request: Request, request_id: str, send: Send
+) -> AsyncIterator[Any]:
+    """Yield the response from the journal, where it is known, else as it arrives, and keep it.
+
+    Args:
+        asking: the manager.
+        store: the journal.
+        alias: the deployment.
+        request: what is asked.
+        request_id: its id.
+        send: sends it, and yields what arrives.
+
+    Raises:
+        ByzerError: the response is incomplete; what has arrived is in the journal.
+    """
+    from byzer_magic.journal import keys
+
+    how = HOW.get()
+    canonical = keys.canonical(request)
+    sample = how.sample
+    if sample is None:
+        sample = 0 if keys.is_repeatable(request) else SCOPE.next_sample(alias, canonical)
+    identity = await asking.identity(alias)
+    key = keys.key_of(identity.digest, canonical, sample) if identity else ""
+    if key and how.read and not how.fresh and (known := _known(asking, store, key)) is not None:
+        yield FromJournal(known.id, known.at)
+        for _seconds, item in known.pieces:
+            yield item
+        return
+    entry = Entry(
+        key=key, asked=keys.key_of(f"alias {alias}", canonical, sample), sample=sample,
+        at=time.time(),  # a date
+        alias=alias, provider=identity.kind if identity else "", title=identity.title if identity else "",
+        method=method_for(request).value, request=canonical.decode(), prompt=keys.prompt_of(request),
+        origin=how.origin or SCOPE.origin, request_id=request_id,
+    )  # fmt: skip
+    recording = Recording(entry, request)
+    status = INTERRUPTED
+    error: errors.ByzerError | None = None
+    try:
+        async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                recording.add(item)
+                yield item
+        status = COMPLETE
+    except errors.ByzerError as err:
+        status, error = FAILED, err
+        raise
+    finally:
+        done = store.add(recording.entry(status, error), [item.data for item in keys.media_of(request) if item.data])
+        if status == COMPLETE:  # who has the answer has it in the journal, too
+            try:
+                await asyncio.wrap_future(done)
+            except errors.JournalError as err:
+                JOURNAL.problem(asking, err)
+
+
+def _known(asking: Asking, store: Store, key: str) -> Entry | None:
+    try:
+        return store.find(key)
+    except errors.JournalError as err:
+        JOURNAL.problem(asking, err)
+        return None
+
+
+class Recording:
+    """What has arrived of one response, with its times."""
+
+    def __init__(self, entry: Entry, request: Request) -> None:
+        self._entry = entry
+        self._collector = collector_for(entry.alias, request)
+        self._collector.start()
+        self._pieces: list[Piece] = []
+        self._worker: int | None = None
+
+    def add(self, item: Any) -> None:
+        """Take the next item."""
+        self._collector.add(item)
+        if isinstance(item, Dispatched):
+            self._worker = item.worker
+        elif not isinstance(item, Waiting):
+            self._pieces.append((round(self._collector.seconds, 4), item))
+
+    def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:
+        """Return the entry of what has arrived, without secrets."""
+        import msgspec
+
+        from byzer_magic.journal import hiding
+
+        timings = self._collector.timings
+        whole = msgspec.structs.replace(
+            self._entry, pieces=self._pieces, answer=self._collector.text, usage=self._collector.usage,
+            ttft=timings.first_token, total=timings.total, queued=timings.queued, worker=self._worker, status=status,
+            error=errors.to_wire(error) if error else None,
+        )  # fmt: skip
+        return hiding.hidden(whole, hiding.of_environment())

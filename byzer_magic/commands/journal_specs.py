@@ -1,0 +1,69 @@
+"""The commands about the journal and what stands on it."""
+
+from __future__ import annotations
+
+from byzer_magic.commands.options import Spec, option
+from byzer_magic.commands.registry import command
+from byzer_magic.i18n import lazy_gettext as _
+
+
+@command("journal", run="byzer_magic.actions.journal:show")
+class JournalSpec(Spec):
+    """What is to be shown of the journal."""
+
+    summary = _("Show or search the requests and answers in this project's journal.")
+    examples = ("journal", "journal invoice --model gpt4o_chat", "journal --id 12", "journal --status failed --json")
+
+    text: str | None = option(None, help=_("only those with this text in the prompt or the answer"), positional=True)
+    model: str | None = option(None, help=_("only those to this deployment"), complete="alias")
+    status: str | None = option(None, help=_("only those that ended so"), choices=("complete", "interrupted", "failed"))
+    last: int = option(20, help=_("number of entries"), kind="int", minimum=1)
+    id: int | None = option(None, help=_("show this entry in full"), kind="int", minimum=1)
+    df: bool = option(default=False, help=_("return a pandas DataFrame of all of them (notebook)"), kind="bool")
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
+
+
+@command(
+    "journal on", run="byzer_magic.actions.journal:turn_on",
+    notebook_only=_("For a shell, set BYZER_JOURNAL=1, or journal = true in the settings file."),
+)  # fmt: skip
+class JournalOnSpec(Spec):
+    """To keep a journal."""
+
+    summary = _("Keep the requests of this notebook in the journal, and answer from it what it knows.")
+    examples = ("journal on",)
+
+
+@command(
+    "journal off", run="byzer_magic.actions.journal:turn_off",
+    notebook_only=_("For a shell, set BYZER_JOURNAL=0, or remove journal from the settings file."),
+)  # fmt: skip
+class JournalOffSpec(Spec):
+    """To keep none."""
+
+    summary = _("Keep no further requests of this notebook in the journal; what is in it stays.")
+    examples = ("journal off",)
+
+
+@command("journal export", run="byzer_magic.actions.journal:export")
+class JournalExportSpec(Spec):
+    """A file to write the journal to."""
+
+    summary = _("Write the journal, or a part of it, to a JSON Lines file.")
+    examples = ("journal export tape.jsonl", "journal export march.jsonl --model gpt4o_chat")
+
+    path: str = option(help=_("file to write"), positional=True, complete="path")
+    text: str | None = option(None, help=_("only entries with this text in the prompt or the answer"))
+    model: str | None = option(None, help=_("only those to this deployment"), complete="alias")
+    force: bool = option(default=False, help=_("overwrite an existing file"), kind="bool")
+
+
+@command("journal clear", run="byzer_magic.actions.journal:clear")
+class JournalClearSpec(Spec):
+    """What is to be removed from the journal."""
+
+    summary = _("Remove entries from the journal, with their media.")
+    examples = ("journal clear --older 30d", "journal clear --all")
+
+    older: float | None = option(None, help=_("those older than this (30d, 12h)"), kind="duration")
+    all: bool = option(default=False, help=_("all of them"), kind="bool")

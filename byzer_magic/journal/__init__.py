@@ -1,0 +1,1 @@
+"""The journal: every request with its answer, in one SQLite file per project; imports neither Ray nor screens."""

@@ -1,0 +1,59 @@
+"""Entries as rows of the table, and back."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from typing import Any
+
+import msgspec
+
+from byzer_magic import i18n
+from byzer_magic.journal.entry import Entry, Origin, Piece
+from byzer_magic.types import Usage
+
+COLUMNS = (
+    "key", "asked", "sample", "at", "alias", "provider", "title", "method", "request", "prompt", "answer", "pieces",
+    "prompt_tokens", "completion_tokens", "cost", "currency", "usage", "ttft", "total", "queued", "worker", "status",
+    "error", "face", "notebook", "cell", "request_id",
+)  # fmt: skip
+INSERT = f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
+LEVEL = 1
+"""Of compression: the pieces of a stream are much the same, so that the fastest one saves most already."""
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=i18n.encode_text)
+_pieces = msgspec.msgpack.Decoder(list[Piece])
+_usage = msgspec.msgpack.Decoder(Usage)
+
+
+def of(entry: Entry) -> tuple[Any, ...]:
+    """Return the values of an entry, in the order of `COLUMNS`."""
+    usage = entry.usage
+    return (
+        entry.key, entry.asked, entry.sample, entry.at, entry.alias, entry.provider, entry.title, entry.method,
+        entry.request, _stored(entry.prompt), _stored(entry.answer),
+        zlib.compress(_encoder.encode(entry.pieces), LEVEL),
+        usage.prompt_tokens if usage else None, usage.completion_tokens if usage else None,
+        usage.cost if usage else None, usage.currency if usage else "",
+        _encoder.encode(usage) if usage else None, entry.ttft, entry.total, entry.queued, entry.worker, entry.status,
+        msgspec.json.encode(entry.error, enc_hook=i18n.encode_text).decode() if entry.error else None,
+        entry.origin.face, entry.origin.notebook, entry.origin.cell, entry.request_id,
+    )  # fmt: skip
+
+
+def _stored(text: str) -> str:
+    """Return a text as SQLite takes it: half a surrogate pair, which Python knows, is no character."""
+    return text.encode(errors="replace").decode()
+
+
+def entry(row: sqlite3.Row) -> Entry:
+    """Return the entry of a row."""
+    return Entry(
+        id=row["id"], key=row["key"], asked=row["asked"], sample=row["sample"], at=row["at"], alias=row["alias"],
+        provider=row["provider"], title=row["title"], method=row["method"], request=row["request"],
+        prompt=row["prompt"], answer=row["answer"], pieces=_pieces.decode(zlib.decompress(row["pieces"])),
+        usage=_usage.decode(row["usage"]) if row["usage"] else None, ttft=row["ttft"], total=row["total"],
+        queued=row["queued"], worker=row["worker"], status=row["status"],
+        error=msgspec.json.decode(row["error"]) if row["error"] else None,
+        origin=Origin(row["face"], row["notebook"], row["cell"]), request_id=row["request_id"],
+    )  # fmt: skip

@@ -1,0 +1,359 @@
+"""The journal's file: SQLite in WAL mode, written by any number of processes at once.
+
+A thread of each process writes: what has come while it wrote before goes into its next transaction, so that a thousand
+entries a second cost a few commits. An entry whose future is done survives the end of the process, also by `kill -9`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from byzer_magic.errors import JournalError
+from byzer_magic.files import private
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.journal import rows
+from byzer_magic.journal.bounds import MEDIA, Bounds
+from byzer_magic.journal.entry import COMPLETE, Entry
+from byzer_magic.journal.media_files import MediaFiles
+
+FOLDER = ".byzer"
+NAME = "journal.db"
+BUSY_SECONDS = 30.0
+"""How long a transaction waits for that of another process."""
+MOST_AT_ONCE = 500
+"""Entries of one transaction."""
+CHECK_EVERY = 1000
+"""After so many entries of a process, its bounds are kept again."""
+AT_ONCE = 500
+"""Keys that are looked up in one query; SQLite takes 999 values."""
+
+
+class Store:
+    """One journal; safe in threads. Use `Store.open`, or `project_store`."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, bounds: Bounds) -> None:
+        self.path = folder / NAME
+        self.media = MediaFiles(folder / MEDIA)
+        self._bounds = bounds
+        self._reading = connection
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[Entry, Sequence[bytes], Future[int]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._added = 0
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    @classmethod
+    def open(cls, project: Path, bounds: Bounds | None = None) -> Store:
+        """Open the journal of a project folder; it is made where there is none.
+
+        Args:
+            project: the folder in which `.byzer` is.
+            bounds: its greatest size and age; by default those of `Bounds`.
+
+        Raises:
+            JournalError: it cannot be opened, or is no journal.
+        """
+        folder = project / FOLDER
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            ignored = folder / ".gitignore"
+            if not ignored.exists():
+                private.replace_own(ignored, b"*\n")
+            private.open_own(folder / NAME).close()  # with mode 0600, which SQLite gives to the files beside it
+            store = cls(folder, _connected(folder / NAME), bounds or Bounds())
+            store.keep_bounds()
+        except (OSError, sqlite3.Error) as err:
+            raise _unusable(folder / NAME, err) from None
+        return store
+
+    # ---- writing
+
+    def add(self, entry: Entry, attached: Sequence[bytes] = ()) -> Future[int]:
+        """Write an entry soon; the future has its id once it is committed, or a JournalError.
+
+        Args:
+            entry: without secrets.
+            attached: the bytes of media in the request, which are kept beside the journal.
+        """
+        done: Future[int] = Future()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._write_all, name="byzer-journal", daemon=True)
+                self._thread.start()
+        self._queue.put((entry, attached, done))
+        return done
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        thread = self._thread
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+        self._reading.close()
+
+    def _write_all(self) -> None:
+        """Write entries as they come, those that have come meanwhile together."""
+        writing: sqlite3.Connection | None = None
+        try:
+            while (first := self._queue.get()) is not None:
+                group, goes_on = [first], True
+                with contextlib.suppress(queue.Empty):
+                    while goes_on and len(group) < MOST_AT_ONCE:
+                        more = self._queue.get_nowait()
+                        goes_on = more is not None
+                        group += [more] if more is not None else []
+                try:
+                    writing = writing or _connected(self.path)
+                    self._write(writing, group)
+                except (OSError, sqlite3.Error) as err:
+                    problem = _unusable(self.path, err)
+                    for _entry, _attached, done in group:
+                        if not done.done():
+                            done.set_exception(problem)
+                if not goes_on:
+                    return
+        finally:
+            if writing is not None:
+                writing.close()
+
+    def _write(self, writing: sqlite3.Connection, group: list[tuple[Entry, Sequence[bytes], Future[int]]]) -> None:
+        ready = [self._row(entry, attached, done) for entry, attached, done in group]
+        written: list[tuple[Future[int], int]] = []
+        with writing:
+            writing.execute("BEGIN IMMEDIATE")
+            for values, digests, done in filter(None, ready):
+                number = writing.execute(rows.INSERT, values).lastrowid or 0
+                writing.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", [(each, number) for each in digests])
+                written.append((done, number))
+        for done, number in written:
+            done.set_result(number)
+        self._added += len(written)
+        if self._added >= CHECK_EVERY:
+            self._added = 0
+            self._prune(writing)
+
+    def _row(
+        self, entry: Entry, attached: Sequence[bytes], done: Future[int]
+    ) -> tuple[tuple[Any, ...], list[str], Future[int]] | None:
+        """Return the values of an entry and the hashes of its media; None where only this one cannot be written."""
+        try:
+            pieces, digests = self.media.moved_out(entry.pieces)
+            digests += [self.media.put(data) for data in attached]
+            return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
+        except (OSError, TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as err:
+            done.set_exception(_unusable(self.path, err))
+            return None
+
+    # ---- reading
+
+    def find(self, key: str, *, by: str = "key") -> Entry | None:
+        """Return the newest complete answer of a key; None where there is none, or its media are not kept any more.
+
+        Args:
+            key: see `keys.key_of`.
+            by: ``key``, or ``asked``.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        query = f"SELECT * FROM entries WHERE {by} = ? AND status = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - a name of ours
+        found = next(iter(self._rows(query, (key, COMPLETE))), None)
+        if found is None:
+            return None
+        try:
+            return self.whole(found)
+        except FileNotFoundError:
+            return None
+
+    def has(self, keys: Sequence[str]) -> set[str]:
+        """Return those of several keys that have a complete answer.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        found: set[str] = set()
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT DISTINCT key FROM entries WHERE status = ? AND key IN ({marks})"  # noqa: S608 - marks only
+            found |= {row["key"] for row in self._raw(query, (COMPLETE, *some))}
+        return found
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        alias: str = "",
+        status: str = "",
+        notebook: str = "",
+        cell: str = "",
+        since: float = 0.0,
+        number: int = 0,
+        limit: int = -1,
+        oldest_first: bool = False,
+    ) -> list[Entry]:
+        """Return entries, the newest first, with references in the place of media (see `whole`).
+
+        Args:
+            text: is in the request or in the answer; case does not matter in English.
+            alias: what was asked.
+            status: ``complete``, ``interrupted`` or ``failed``.
+            notebook: the path of the notebook.
+            cell: the id of the cell.
+            since: not older, in seconds since 1970.
+            number: only the entry of this id.
+            limit: at most so many; -1: all.
+            oldest_first: the oldest first.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        given = {"alias": alias, "status": status, "notebook": notebook, "cell": cell, "id": number}
+        where = [f"{name} = :{name}" for name, value in given.items() if value]
+        where += ["at >= :since"] if since else []
+        where += ["(instr(lower(request), :text) OR instr(lower(answer), :text))"] if text else []
+        order = "ASC" if oldest_first else "DESC"
+        query = f"SELECT * FROM entries WHERE {' AND '.join(where) or '1'} ORDER BY id {order} LIMIT :limit"  # noqa: S608 - names of ours
+        return self._rows(query, {**given, "since": since, "text": text.lower(), "limit": limit})
+
+    def whole(self, entry: Entry) -> Entry:
+        """Return an entry with the bytes of its audio and images.
+
+        Raises:
+            FileNotFoundError: a file is not there any more.
+        """
+        return msgspec.structs.replace(entry, pieces=list(self.media.moved_in(entry.pieces)))
+
+    def count(self) -> int:
+        """Return the number of entries.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        return int(self._raw("SELECT count(*) AS number FROM entries", ())[0]["number"])
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the journal with its media, in bytes."""
+        return self._bounds.size(self.path.parent)
+
+    def _raw(self, query: str, values: Any) -> list[sqlite3.Row]:
+        try:
+            with self._lock:
+                return self._reading.execute(query, values).fetchall()
+        except sqlite3.Error as err:
+            raise _unusable(self.path, err) from None
+
+    def _rows(self, query: str, values: Any) -> list[Entry]:
+        return [rows.entry(row) for row in self._raw(query, values)]
+
+    # ---- removing
+
+    def keep_bounds(self) -> None:
+        """Remove the oldest entries beyond the greatest age and size.
+
+        Raises:
+            sqlite3.Error: the file cannot be written.
+        """
+        with contextlib.closing(_connected(self.path)) as writing:
+            self._prune(writing)
+
+    def clear(self, before: float | None = None) -> int:
+        """Remove all entries, or those before a time (seconds since 1970); return how many.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        try:
+            with contextlib.closing(_connected(self.path)) as writing:
+                removed = self._delete(
+                    writing, "at < ?", (time.time() + 1 if before is None else before,)
+                )  # wall clock: entries have dates
+                if removed:
+                    writing.execute("VACUUM")
+        except sqlite3.Error as err:
+            raise _unusable(self.path, err) from None
+        return removed
+
+    def _prune(self, writing: sqlite3.Connection) -> None:
+        self._delete(writing, "at < ?", (self._bounds.oldest(),))
+        while (surplus := self._bounds.surplus(self.path.parent, writing)) > 0:
+            count = writing.execute("SELECT count(*) FROM entries").fetchone()[0]
+            if not count:
+                return
+            oldest = max(1, int(count * min(1.0, surplus)))
+            self._delete(writing, "id IN (SELECT id FROM entries ORDER BY id LIMIT ?)", (oldest,))
+
+    def _delete(self, writing: sqlite3.Connection, where: str, values: Sequence[Any]) -> int:
+        """Remove entries, and the media that no other entry has."""
+        with writing:
+            writing.execute("BEGIN IMMEDIATE")
+            query = f"SELECT DISTINCT digest FROM media WHERE entry IN (SELECT id FROM entries WHERE {where})"  # noqa: S608 - a condition of ours
+            held = writing.execute(query, values).fetchall()
+            removed = writing.execute(f"DELETE FROM entries WHERE {where}", values).rowcount  # noqa: S608 - as above
+            for (digest,) in held:
+                if writing.execute("SELECT 1 FROM media WHERE digest = ?", (digest,)).fetchone() is None:
+                    self.media.delete([digest])
+        return removed
+
+
+_stores: dict[tuple[int, Path], Store] = {}
+_opening = threading.Lock()
+
+
+def project_folder(start: Path | None = None) -> Path:
+    """Return the project folder: the nearest one above that has a journal, else the working directory."""
+    here = (start or Path.cwd()).resolve()
+    found = (folder for folder in (here, *here.parents) if (folder / FOLDER / NAME).is_file())
+    return next(found, here)
+
+
+def project_store(bounds: Bounds | None = None, start: Path | None = None) -> Store:
+    """Return the journal of the project folder, which all of this process share; it is made where there is none.
+
+    Args:
+        bounds: its greatest size and age, where it is not open yet.
+        start: a folder of the project; by default the working directory.
+
+    Raises:
+        JournalError: it cannot be opened.
+    """
+    folder = project_folder(start)
+    with _opening:
+        key = (os.getpid(), folder)  # SQLite's connections do not survive a fork
+        if key not in _stores or not _stores[key].path.exists():
+            _stores[key] = Store.open(folder, bounds)
+        return _stores[key]
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Return a connection to a journal, whose tables are made where there are none."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")  # stays another one on file systems without shared memory
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    tables = resources.files("byzer_magic.journal").joinpath("tables.sql").read_text(encoding="utf-8")
+    connection.executescript(tables)
+    return connection
+
+
+def _unusable(path: Path, err: Exception) -> JournalError:
+    return JournalError(
+        _("The journal {path} cannot be used: {error}.", path=path, error=err),
+        _("Check the disk and the file, or move the file away: a new one is made."),
+    )

@@ -1,0 +1,202 @@
+"""The journal's file: what is written is found, by any process, and survives `kill -9`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from byzer_magic.errors import JournalError
+from byzer_magic.journal import keys, tape
+from byzer_magic.journal.bounds import Bounds
+from byzer_magic.journal.entry import FAILED, Entry, Origin
+from byzer_magic.journal.store import Store, project_folder, project_store
+from byzer_magic.types import AudioChunk, ChatChunk, ImageItem, Routed, Usage
+
+
+def entry(key: str = "k", **more: object) -> Entry:
+    fields = {"asked": f"asked {key}", "at": time.time(), "alias": "gpt4o", "method": "chat", "prompt": "Why?"}
+    return Entry(**{"key": key, **fields, "pieces": [(0.1, ChatChunk("Hello!", finish="stop"))], **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path)
+
+
+def test_entry_comes_back_as_it_was_written(store: Store) -> None:
+    written = entry(
+        pieces=[(0.1, Routed("b", [("a", "it is down")])), (0.25, ChatChunk("Hé🙂", usage=Usage(3, 2, 0.5, "USD")))],
+        usage=Usage(3, 2, 0.5, "USD"),
+        origin=Origin("notebook", "a.ipynb", "cell1"),
+        answer="Hé🙂",
+        ttft=0.1,
+        worker=2,
+    )
+    number = store.add(written).result(5)
+    assert store.find("k") == msgspec.structs.replace(written, id=number)
+
+
+def test_newest_complete_answer_of_a_key_is_found(store: Store) -> None:
+    for answer, status in (("old", "complete"), ("new", "complete"), ("half", "interrupted"), ("", FAILED)):
+        store.add(entry(answer=answer, status=status)).result(5)
+    found = store.find("k")
+    assert found is not None
+    assert found.answer == "new"
+    assert store.find("asked k", by="asked") == found
+    assert store.has(["k", "other"]) == {"k"}
+
+
+def test_files_are_closed_to_others(store: Store) -> None:
+    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(5)
+    for path in store.path.parent.rglob("*"):
+        allowed = stat.S_IMODE(path.stat().st_mode) & 0o077
+        assert allowed == 0, path
+    assert (store.path.parent / ".gitignore").read_text() == "*\n"
+
+
+def test_media_are_files_by_their_hash_and_go_with_their_last_entry(store: Store) -> None:
+    speech = [(0.1 * at, AudioChunk(bytes([at]) * 800, "audio/mpeg")) for at in range(3)]
+    first = store.add(entry("a", pieces=speech)).result(5)
+    store.add(entry("b", pieces=speech, at=time.time() + 100)).result(5)
+    files = list((store.path.parent / "media").iterdir())
+    assert [path.stat().st_size for path in files] == [2400]
+    found = store.find("a")
+    assert found is not None
+    assert found.pieces == speech
+    assert store.clear(time.time() + 50) == 1
+    assert store.find("a") is None
+    assert files[0].exists()
+    assert store.clear() == 0
+    assert store.clear(time.time() + 200) == 1
+    assert not files[0].exists()
+    assert first == 1
+
+
+def test_answer_whose_media_are_gone_is_not_known(store: Store) -> None:
+    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(5)
+    for path in (store.path.parent / "media").iterdir():
+        path.unlink()
+    assert store.find("k") is None
+
+
+def test_oldest_entries_go_when_it_is_too_large_or_too_old(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    noise = [os.urandom(30_000).hex() for _ in range(60)]
+    for at, text in enumerate(noise):
+        store.add(entry(str(at), answer=text, pieces=[(0.0, ChatChunk(text))])).result(5)
+    store.add(entry("old", at=time.time() - 3 * 86400)).result(5)
+    store.close()
+    bounded = Store.open(tmp_path, Bounds(megabytes=2, days=2))
+    left = bounded.search()
+    assert 5 < len(left) < 40
+    assert bounded.find("59") is not None
+    assert bounded.find("0") is None
+    assert bounded.find("old") is None
+
+
+def test_search_finds_in_prompts_and_answers(store: Store) -> None:
+    for key, request, answer in (("a", '"the Invoice"', ""), ("b", "", "an INVOICE"), ("c", "50%", "")):
+        store.add(entry(key, request=request, answer=answer)).result(5)
+    assert [found.key for found in store.search("invoice")] == ["b", "a"]
+    assert [found.key for found in store.search("50%")] == ["c"]
+    assert [found.key for found in store.search("_")] == []
+    assert [found.key for found in store.search(limit=2, oldest_first=True)] == ["a", "b"]
+
+
+def test_what_cannot_be_written_fails_alone(store: Store) -> None:
+    bad = store.add(entry("bad", pieces=[(0.0, ChatChunk(extra={"x": object()}))]))
+    good = store.add(entry("good"))
+    with pytest.raises(JournalError):
+        bad.result(5)
+    assert good.result(5)
+
+
+def test_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / ".byzer").mkdir()
+    path = tmp_path / ".byzer" / "journal.db"
+    path.write_bytes(b"not a database at all, but long enough to be looked at" * 30)
+    with pytest.raises(JournalError, match="not a database"):
+        Store.open(tmp_path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_project_folder_is_the_nearest_with_a_journal(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    assert project_folder(inner) == inner.resolve()
+    Store.open(tmp_path)
+    assert project_folder(inner) == tmp_path.resolve()
+    assert project_store(start=inner) is project_store(start=tmp_path)
+
+
+def test_tape_holds_entries_with_their_media(store: Store, tmp_path: Path) -> None:
+    store.add(
+        entry(pieces=[(0.0, ImageItem("image/png", bytes(5000))), (0.5, ImageItem(url="https://e.org/x"))])
+    ).result(5)
+    whole = [store.whole(found) for found in store.search()]
+    path = tmp_path / "tape.jsonl"
+    path.write_bytes(b"".join(tape.lines(whole)))
+    assert list(tape.read(path)) == whole
+    path.write_bytes(path.read_bytes() + b"{}\n")
+    with pytest.raises(JournalError, match="Line 2"):
+        list(tape.read(path))
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from byzer_magic.journal.store import Store
+from byzer_magic.journal.entry import Entry
+from byzer_magic.types import ChatChunk
+store, name = Store.open(Path(sys.argv[1])), sys.argv[2]
+for number in range(100_000):
+    key = f"{name} {number}"
+    store.add(Entry(key=key, asked=key, at=time.time(), alias="a", method="chat", pieces=[(0.0, ChatChunk(key * 50))])).result()
+    print(key, flush=True)
+"""
+
+
+def test_many_processes_write_at_once_and_are_killed(tmp_path: Path) -> None:
+    """What a process was told to be written is there after its end, and the file is whole."""
+    told: list[str] = []
+    for round_ in range(3):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), f"{round_}{name}"],
+                stdout=subprocess.PIPE, text=True,
+            )
+            for name in "abc"
+        ]  # fmt: skip
+        for writer in writers:
+            assert writer.stdout is not None
+            told += [writer.stdout.readline().strip() for _ in range(30 + 20 * round_)]
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+            told += writer.communicate()[0].splitlines()[:-1]
+    store = Store.open(tmp_path)
+    assert store.has(told) == set(told)
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert all(found.pieces for found in store.search())
+
+
+def test_key_is_of_what_decides_the_answer() -> None:
+    from byzer_magic.types import ChatRequest, Media, Message
+
+    def key(**more: object) -> str:
+        turns = [Message("user", [Media("image/png", b"1", name="a.png"), {"type": "text", "text": "what?"}])]
+        return keys.key_of("m", keys.canonical(ChatRequest(**{"messages": turns, **more})))  # type: ignore[arg-type]
+
+    other = [Message("user", [Media("image/png", b"2"), {"type": "text", "text": "what?"}])]
+    assert key() == key(stream=False, timeout=5.0)
+    assert len({key(), key(options={"temperature": 0.5}), key(messages=other), key(options={"seed": 1})}) == 4
