@@ -161,7 +161,8 @@ from byzer_magic.types import ChatChunk
 store, name = Store.open(Path(sys.argv[1])), sys.argv[2]
 for number in range(100_000):
     key = f"{name} {number}"
-    store.add(Entry(key=key, asked=key, at=time.time(), alias="a", method="chat", pieces=[(0.0, ChatChunk(key * 50))])).result()
+    pieces = [(0.0, ChatChunk(key * 50))]
+    store.add(Entry(key=key, asked=key, at=time.time(), alias="a", method="chat", pieces=pieces)).result()
     print(key, flush=True)
 """
 
