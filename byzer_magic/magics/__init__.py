@@ -13,7 +13,7 @@ _ATTRIBUTE = "_byzer_magics"
 
 def register(shell: Any) -> None:
     """Add the magics, their settings, completion and help to a shell; a second call does nothing."""
-    from byzer_magic.magics import cells, complete, tooltip
+    from byzer_magic.magics import cells, complete, questions, tooltip
     from byzer_magic.magics.byzer import ByzerMagics
 
     if getattr(shell, _ATTRIBUTE, None) is None:
@@ -23,6 +23,7 @@ def register(shell: Any) -> None:
             complete.install(shell, magics),
             tooltip.install(shell),
             cells.install(shell),
+            questions.install(shell),
         ]
         setattr(shell, _ATTRIBUTE, magics)
 

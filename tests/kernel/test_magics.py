@@ -17,7 +17,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.types import Placed
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel
-from tests.servers.process import Process, own
+from tests.servers.process import Process, own, received
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 
@@ -390,3 +390,30 @@ def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_line_may_end_in_a_question_mark(deployed: Kernel) -> None:
+    for line in ("%chat m echo: is it?", "%byzer easy chat m echo: is it?"):
+        cell = deployed.run(line)
+        assert cell.status == "ok"
+        assert "is it?" in cell.everything, line
+
+
+def test_cell_that_runs_again_is_answered_from_the_journal(deployed: Kernel, provider: Process, tmp_path: Path) -> None:
+    deployed.run(f"import os; home = os.getcwd(); os.chdir({str(tmp_path)!r})")
+    assert "The journal is on" in deployed.run("%byzer journal on").text
+    before = received(provider)
+    first, again = (deployed.run("%%chat m\nhello, once") for _ in range(2))
+    assert received(provider) == before + 1
+    assert "from the journal" in str(again.shown)
+    assert "from the journal" not in str(first.shown)
+    assert "from the journal" not in str(deployed.run("%%chat m --fresh\nhello, once").shown)
+    ask = "[model.chat('a joke').journal is None for _ in range(2)]"
+    loop = f"model = __import__('byzer_magic').model('m')\nprint({ask})"
+    assert [deployed.run(loop).text for _ in range(2)] == ["[True, True]\n", "[False, False]\n"]
+    listed = deployed.run("%byzer journal once")
+    assert "hello, once" in str(listed.shown)
+    assert deployed.run("frame = %byzer journal --df\nlen(frame)").value == "4"
+    deployed.run("%byzer journal off\nos.chdir(home)")
+    assert received(provider) == before + 4
+    assert "from the journal" not in str(deployed.run("%%chat m\nhello, once").shown)
