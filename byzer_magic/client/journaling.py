@@ -249,15 +249,12 @@ class Recording:
             self._pieces.append((round(self._collector.seconds, 4), item))
 
     def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:
-        """Return the entry of what has arrived, without secrets."""
+        """Return the entry of what has arrived."""
         import msgspec
 
-        from byzer_magic.journal import hiding
-
         timings = self._collector.timings
-        whole = msgspec.structs.replace(
+        return msgspec.structs.replace(
             self._entry, pieces=self._pieces, answer=self._collector.text, usage=self._collector.usage,
             ttft=timings.first_token, total=timings.total, queued=timings.queued, worker=self._worker, status=status,
             error=errors.to_wire(error) if error else None,
         )  # fmt: skip
-        return hiding.hidden(whole, hiding.of_environment())

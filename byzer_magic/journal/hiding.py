@@ -38,17 +38,18 @@ def hidden(entry: Entry, secrets: tuple[str, ...] = ()) -> Entry:
         entry: as it is to be written.
         secrets: those that are known.
     """
-    pieces = entry.pieces
-    told = [text for _, item in pieces for text in _texts(item)]
-    joined = "".join(told)
-    if hide(joined, secrets) != joined:
-        pieces = _merged(pieces, secrets)
+    joined = "".join(text for _, item in entry.pieces for text in _texts(item))
+    texts = [entry.request, joined, *(text for text in (entry.prompt, entry.answer) if text not in (joined, ""))]
+    together = "\n\n".join(texts)
+    if hide(together, secrets) == together:  # one pass for nearly all entries
+        return entry
+    is_in_pieces = hide(joined, secrets) != joined
     return msgspec.structs.replace(
         entry,
         request=hide(entry.request, secrets),
         prompt=hide(entry.prompt, secrets),
         answer=hide(entry.answer, secrets),
-        pieces=pieces,
+        pieces=_merged(entry.pieces, secrets) if is_in_pieces else entry.pieces,
     )
 
 
@@ -67,28 +68,34 @@ def _merged(pieces: Sequence[Piece], secrets: tuple[str, ...]) -> list[Piece]:
     last = max(place for place, (_, item) in enumerate(pieces) if any(_texts(item)))
     found: list[Piece] = []
     texts: dict[str, str] = defaultdict(str)
+    arguments: dict[int, str] = defaultdict(str)
     for place, (seconds, item) in enumerate(pieces):
         if not isinstance(item, ChatChunk | TranscriptChunk):
             found.append((seconds, item))
             continue
         texts["text"] += item.text
-        if isinstance(item, ChatChunk):
+        more: dict[str, Any] = {}
+        if isinstance(item, TranscriptChunk):
+            parts = [msgspec.structs.replace(part, text=hide(part.text, secrets)) for part in item.segments or ()]
+            more["segments"] = parts or None
+        else:
             texts["reasoning"] += item.reasoning
-        shown: dict[str, Any] = {name: hide(text, secrets) if place == last else "" for name, text in texts.items()}
-        if isinstance(item, ChatChunk) and item.tool_calls:
-            shown["tool_calls"] = _hidden_in(item.tool_calls, secrets)
-        if isinstance(item, TranscriptChunk) and item.segments:
-            shown["segments"] = [msgspec.structs.replace(part, text=hide(part.text, secrets)) for part in item.segments]
-        found.append((seconds, msgspec.structs.replace(item, **shown)))
+            more["tool_calls"] = _without_arguments(item.tool_calls or [], arguments) or None
+            if place == last and arguments:
+                whole = [{"index": at, "function": {"arguments": hide(part, secrets)}} for at, part in arguments.items()]
+                    {"index": at, "function": {"arguments": hide(text, secrets)}} for at, text in arguments.items()
+                ]
+                more["tool_calls"] = [*(more["tool_calls"] or []), *whole]
+        shown = {name: hide(text, secrets) if place == last else "" for name, text in texts.items()}
+        found.append((seconds, msgspec.structs.replace(item, **shown, **more)))
     return found
 
 
-def _hidden_in(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return plain data with its texts hidden."""
-    if isinstance(value, str):
-        return hide(value, secrets)
-    if isinstance(value, Mapping):
-        return {name: _hidden_in(item, secrets) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_hidden_in(item, secrets) for item in value]
-    return value
+def _without_arguments(calls: Sequence[Mapping[str, Any]], arguments: dict[int, str]) -> list[dict[str, Any]]:
+    """Return pieces of tool calls without their arguments, which are added to those of each call."""
+    found = []
+    for place, call in enumerate(calls):
+        function = dict(call.get("function") or {})
+        arguments[call.get("index", place)] += str(function.get("arguments") or "")
+        found.append({**call, "function": {**function, "arguments": ""}})
+    return found

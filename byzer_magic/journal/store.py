@@ -23,7 +23,7 @@ import msgspec
 from byzer_magic.errors import JournalError
 from byzer_magic.files import private
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal import rows
+from byzer_magic.journal import hiding, rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.media_files import MediaFiles
@@ -86,7 +86,7 @@ class Store:
         """Write an entry soon; the future has its id once it is committed, or a JournalError.
 
         Args:
-            entry: without secrets.
+            entry: as it came about; secrets in it are hidden before it is written.
             attached: the bytes of media in the request, which are kept beside the journal.
         """
         done: Future[int] = Future()
@@ -151,6 +151,7 @@ class Store:
     ) -> tuple[tuple[Any, ...], list[str], Future[int]] | None:
         """Return the values of an entry and the hashes of its media; None where only this one cannot be written."""
         try:
+            entry = hiding.hidden(entry, hiding.of_environment())
             pieces, digests = self.media.moved_out(entry.pieces)
             digests += [self.media.put(data) for data in attached]
             return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
