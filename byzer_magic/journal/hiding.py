@@ -76,15 +76,14 @@ def _merged(pieces: Sequence[Piece], secrets: tuple[str, ...]) -> list[Piece]:
         texts["text"] += item.text
         more: dict[str, Any] = {}
         if isinstance(item, TranscriptChunk):
-            parts = [msgspec.structs.replace(part, text=hide(part.text, secrets)) for part in item.segments or ()]
-            more["segments"] = parts or None
+            segments = [msgspec.structs.replace(part, text=hide(part.text, secrets)) for part in item.segments or ()]
+            more["segments"] = segments or None
         else:
             texts["reasoning"] += item.reasoning
             more["tool_calls"] = _without_arguments(item.tool_calls or [], arguments) or None
             if place == last and arguments:
-                whole = [{"index": at, "function": {"arguments": hide(part, secrets)}} for at, part in arguments.items()]
-                    {"index": at, "function": {"arguments": hide(text, secrets)}} for at, text in arguments.items()
-                ]
+                parts = {at: hide(part, secrets) for at, part in arguments.items()}
+                whole = [{"index": at, "function": {"arguments": part}} for at, part in parts.items()]
                 more["tool_calls"] = [*(more["tool_calls"] or []), *whole]
         shown = {name: hide(text, secrets) if place == last else "" for name, text in texts.items()}
         found.append((seconds, msgspec.structs.replace(item, **shown, **more)))
