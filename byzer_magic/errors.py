@@ -67,6 +67,9 @@ class ByzerError(Exception):
         'NotDeployed'
     """
 
+    partial: Any = None
+    """The part of the result that there is, where it was collected."""
+
     def __init__(self, message: str, hint: str = "", /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
@@ -148,9 +151,6 @@ class EngineFailed(DeployError):
 
 class RequestError(ByzerError):
     """A request without a complete response."""
-
-    partial: Any = None
-    """The result of the part received, where it was collected."""
 
 
 class Overloaded(RequestError):

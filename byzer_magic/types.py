@@ -234,7 +234,7 @@ class Progress(msgspec.Struct, frozen=True):
     total: int | None
     """None where it is not known before the end."""
     unit: str
-    """``characters``, ``texts``, ``documents``, ``segments``, ``bytes`` or ``images``."""
+    """``characters``, ``texts``, ``documents``, ``segments``, ``bytes``, ``images`` or ``rows``."""
     detail: str = ""
     """The last words of a transcript."""
 
@@ -247,6 +247,23 @@ class Progress(msgspec.Struct, frozen=True):
             0.25
         """
         return self.done / self.total if self.done and self.total else None
+
+
+class RowProgress(Progress, frozen=True):
+    """How far a table is, row by row."""
+
+    failed: int = 0
+    """Rows with an error in place of a value."""
+    known: int = 0
+    """Responses that came from the journal."""
+    rate: float | None = None
+    """Rows a second, lately."""
+    seconds_left: float | None = None
+    cost: float | None = None
+    """So far, in `currency`; None where the price is unknown."""
+    cost_left: float | None = None
+    """What the other rows will cost, as those so far."""
+    currency: str = ""
 
 
 class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="dispatched"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from byzer_magic import media
+from byzer_magic.capabilities import resolve
 from byzer_magic.client import arguments
 from byzer_magic.client.chatting import Chatting, attachments
 from byzer_magic.client.connection import Connection
@@ -36,6 +37,10 @@ from byzer_magic.types import (
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+MAP = "byzer_magic.data.frames:map_rows"
+"""Asks about the rows of a table; it belongs to a layer above, which only tables need."""
 
 
 class Model(Chatting):
@@ -177,6 +182,70 @@ class Model(Chatting):
         """
         request = ImageRequest(prompt=prompt, images=attachments(images, None), options=options, timeout=timeout)
         return self.ask(request)
+
+    # ---- tables
+
+    def map(
+        self,
+        rows: Any,
+        prompt: str = "",
+        *,
+        out: str | None = None,
+        schema: Any = None,
+        concurrency: int | None = None,
+        budget: float | None = None,
+        dry_run: bool = False,
+        journal: bool = True,
+        system: str | None = None,
+        image: str | None = None,
+        audio: str | None = None,
+        documents: Any = None,
+        capability: str | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Ask about each row of a table; return the table with the answers in new columns.
+
+        Order and index stay. The error of a row is in the column ``<out>_error``. Ctrl-C, and a budget that is spent,
+        return the rows so far; run again, the answered ones come from the project's journal.
+
+        Args:
+            rows: a pandas DataFrame or Series, or a Ray Dataset, of which the new Dataset asks when it is consumed.
+            prompt: the text for a row, with the names of columns in braces: ``"Classify: {text}"``; to embed or speak a
+                column, ``"{text}"``.
+            out: the new column; by default that of the capability: ``response``, ``embedding``, ``transcript``, ...
+            schema: a pydantic model, or any type that pydantic validates: a column of its type for each field, named by
+                the field, with `out` before it. A type with one field or none fills the one column `out`.
+            concurrency: requests in flight at most; by default as many as the deployment has slots. It becomes fewer by
+                itself while the provider refuses some (429).
+            budget: what may be spent, in the currency of the model's price.
+            dry_run: return an `Estimate` of rows, tokens and cost, and ask nothing.
+            journal: whether answers are kept in the project's journal and come from there: no row is paid twice, and
+                equal rows once.
+            system: a system prompt.
+            image: the column with an image for each row: paths, URLs, bytes, PIL images.
+            audio: the column with the audio to transcribe, or to go with the prompt.
+            documents: to rerank, the column with a list of texts in each row, or one list for all rows.
+            capability: what to ask for; by default what the model is for.
+            timeout: deadline for each response, in seconds.
+            options: fields of the requests, e.g. ``temperature=0``, ``dimensions=256``, ``voice="nova"``.
+
+        Raises:
+            CommandError: the prompt names no column, or the arguments do not fit the model.
+            NotDeployed: nothing is deployed as this alias.
+            ByzerError: the reason is that of all rows, such as a wrong API key; `partial` is the table so far.
+
+        Example:
+            >>> import pandas
+            >>> reviews = pandas.DataFrame({"text": ["good", "bad"]})
+            >>> list(bz.model("gpt4o_chat").map(reviews, "Classify: {text}", out="label").columns)
+            ['text', 'label', 'label_error']
+        """
+        return resolve(MAP)(
+            self.manager, self.alias, rows, prompt=prompt, out=out, schema=schema, concurrency=concurrency,
+            budget=budget, dry_run=dry_run, journal=journal, system=system, image=image, audio=audio,
+            documents=documents, capability=capability, timeout=timeout, options=options,
+        )  # fmt: skip
 
     # ---- any request
 

@@ -6,7 +6,7 @@ is asked in words alone, and that is remembered until the deployment is replaced
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -67,8 +67,18 @@ async def ask_typed(
     return await read(manager, alias, msgspec.structs.replace(request, messages=asked), typed)
 
 
+def _ignore(_result: ChatResult) -> None:
+    """Note nothing."""
+
+
 async def read(
-    manager: Manager, alias: str, request: ChatRequest, typed: Typed[T], *, prefix: str = ""
+    manager: Manager,
+    alias: str,
+    request: ChatRequest,
+    typed: Typed[T],
+    *,
+    prefix: str = "",
+    note: Callable[[ChatResult], object] = _ignore,
 ) -> tuple[T, ChatResult]:
     """Return the value in the response to a request, asked for again once; see `ask_typed`.
 
@@ -78,10 +88,12 @@ async def read(
         request: what to send.
         typed: how the response is read.
         prefix: how the response begins, where the request already has its beginning.
+        note: called with each response, also with one that is not valid.
     """
     problem = ""
     for _attempt in range(TRIES):
         result = await _respond(manager, alias, request, typed)
+        note(result)
         try:
             return typed.read(prefix + result.text), result
         except NotThatType as err:

@@ -12,6 +12,7 @@ from byzer_magic import types
 from byzer_magic.i18n import gettext as _, listed, localized, ngettext
 from byzer_magic.local_models.memory import readable
 from byzer_magic.media import describe
+from byzer_magic.rendering import amounts
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.types import Event, Failed, Fetched, Loading, Placed, Ready
 
@@ -99,6 +100,8 @@ def words(now: types.Progress) -> str:
         >>> words(types.Progress(1, 4, "texts"))
         '1 of 4 texts'
     """
+    if isinstance(now, types.RowProgress):
+        return _rows(now)
     if not now.done and now.unit in _BEFORE:
         return _BEFORE[now.unit]()
     match now.unit:
@@ -114,6 +117,23 @@ def words(now: types.Progress) -> str:
         case "images":
             return _("generating images, {count} done", count=now.done)
     return now.detail
+
+
+def _rows(now: types.RowProgress) -> str:
+    """Return how far a table is: rows, failures, rate, cost, and what is to come."""
+    parts = [_("{done} of {total} rows", done=f"{now.done:,}", total=f"{now.total or 0:,}")]
+    if now.failed:
+        parts.append(ngettext("{shown} failed", "{shown} failed", count=now.failed, shown=f"{now.failed:,}"))
+    if now.known:
+        parts.append(_("{shown} from the journal", shown=f"{now.known:,}"))
+    if now.rate is not None:
+        parts.append(_("{rate} rows/s", rate=f"{now.rate:,.0f}" if now.rate >= 10 else f"{now.rate:.1f}"))
+    if cost := amounts.money(now.cost, now.currency):
+        more = amounts.money(now.cost_left, now.currency) if now.cost_left else ""
+        parts.append(_("{cost}, {more} to come", cost=cost, more=more) if more else cost)
+    if now.seconds_left:
+        parts.append(_("{time} left", time=amounts.duration(now.seconds_left)))
+    return " · ".join(parts)
 
 
 _BEFORE: dict[str, Callable[[], str]] = {

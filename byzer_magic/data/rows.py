@@ -1,0 +1,65 @@
+"""The rows of a frame, read in pieces: only the columns that are asked about, and never all of them at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _
+
+AT_ONCE = 2048
+"""Rows whose cells become Python's own values together."""
+
+Row = tuple[Any, ...]
+
+
+def is_frame(value: Any) -> bool:
+    """Return whether this is a DataFrame or a Series; pandas is not imported for that."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series)
+
+
+def as_frame(value: Any) -> Any:
+    """Return a DataFrame; a Series becomes its only column, `value` where it has no name.
+
+    Raises:
+        CommandError: it is neither.
+    """
+    if not is_frame(value):
+        raise CommandError(
+            _("The rows are a {type}, which is not a DataFrame.", type=type(value).__name__),
+            _("Pass a pandas DataFrame, a Series or a Ray Dataset; for a list: pandas.DataFrame({'text': [...]})"),
+        )
+    return value.to_frame(value.name if value.name is not None else "value") if value.ndim == 1 else value
+
+
+def names_of(frame: Any) -> list[str]:
+    """Return the names of a frame's columns as texts, in their order."""
+    return [str(label) for label in frame.columns]
+
+
+class Rows:
+    """Some columns of a frame, row by row.
+
+    Args:
+        frame: the frame, or a Series as a frame.
+        names: the columns, each of which it has once.
+    """
+
+    def __init__(self, frame: Any, names: Sequence[str]) -> None:
+        known = names_of(frame)
+        self._frame = frame
+        self._places = [known.index(name) for name in names]
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def __iter__(self) -> Iterator[Row]:
+        if not self._places:
+            yield from (() for _row in range(len(self)))
+            return
+        for start in range(0, len(self), AT_ONCE):
+            piece = self._frame.iloc[start : start + AT_ONCE]
+            yield from zip(*(piece.iloc[:, place].tolist() for place in self._places), strict=True)

@@ -1,0 +1,143 @@
+"""One run of a model over the rows of a frame: everything is checked first, then rows flow, then columns are made."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from byzer_magic.catalog import prices
+from byzer_magic.client.manager import Manager
+from byzer_magic.data import table
+from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
+from byzer_magic.data.flow import Flow
+from byzer_magic.data.pace import Pace
+from byzer_magic.data.purse import Purse
+from byzer_magic.data.rows import Row, Rows, names_of
+from byzer_magic.data.schema import Shape
+from byzer_magic.data.sums import Sums
+from byzer_magic.data.table import Table
+from byzer_magic.data.template import NotAskable
+from byzer_magic.data.wanted import Wanted
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import Request, RowProgress
+
+MOST_IN_FLIGHT = 1024
+"""Requests in flight of one run, where the user does not say it."""
+
+
+class Run:
+    """A run that can be started; `progress` can be read at any time, from any thread.
+
+    Args:
+        manager: connects to the deployment.
+        alias: the deployment.
+        frame: the rows, a DataFrame.
+        wanted: what the user wants.
+        stat: the deployment's counters.
+        question: what is asked about each row.
+        price: of the model, where it is known.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        alias: str,
+        frame: Any,
+        wanted: Wanted,
+        stat: ModelStat,
+        question: Question,
+        price: prices.Price | None,
+    ) -> None:
+        self.model = alias
+        self.frame = frame
+        self.question = question
+        self.rows = Rows(frame, question.names)
+        self.price = price
+        self._started = time.monotonic()
+        self._wanted = wanted
+        self.sums = Sums(len(self.rows), self._started)
+        self.asker: Asker = asker_for(manager, alias, question, self.sums.response)
+        self.shape: Shape = shape_for(question, wanted.out)
+        table.check_names(self.shape, frame)
+        self.table = Table(self.shape)
+        self.pace = Pace(wanted.concurrency or in_flight(stat))
+        self.flow = Flow(
+            self.rows, self._ask, self.table, self.pace, self.sums, at_once=self.asker.at_once, purse=self._purse()
+        )
+
+    def _purse(self) -> Purse | None:
+        if self._wanted.budget is None:
+            return None
+        if self.price is None:
+            raise CommandError(
+                _("The price of {alias} is unknown, so that no budget can be kept.", alias=self.model),
+                _("Leave budget out, and see dry_run=True for the number of rows and tokens."),
+            )
+        return Purse(self._wanted.budget, self.price, self.sums, self.requests)
+
+    def requests(self, rows: Sequence[Row]) -> list[Request]:
+        """Return the requests for rows, without those that cannot be asked about."""
+        found = []
+        for row in rows:
+            with contextlib.suppress(NotAskable):
+                found.append(self.asker.request(row))
+        return found
+
+    async def _ask(self, rows: Sequence[Row]) -> list[Any]:
+        values = await self.asker.ask(rows)
+        return [value if isinstance(value, Exception) else self.shape.split(value) for value in values]
+
+    async def run(self) -> None:
+        """Ask about all rows, or until the run ends early."""
+        await self.flow.run()
+
+    # ---- what is shown meanwhile
+
+    @property
+    def progress(self) -> RowProgress:
+        """Return how far it is."""
+        return self.sums.progress(time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken so far."""
+        return time.monotonic() - self._started
+
+
+async def prepared(manager: Manager, alias: str, frame: Any, wanted: Wanted, *, priced: bool = False) -> Run:
+    """Return a run, of which everything is checked that can be checked before a row is asked about.
+
+    Args:
+        manager: connects to the deployment.
+        alias: the deployment, which the manager can reach.
+        frame: the rows, a DataFrame.
+        wanted: what the user wants.
+        priced: whether the price is needed, as it is for a budget.
+
+    Raises:
+        NotDeployed: nothing is deployed as this alias.
+        CommandError: what is wanted does not fit the model or the rows.
+    """
+    capabilities = await manager.capabilities(alias)
+    question = wanted.question(capabilities, names_of(frame))
+    stat = await manager.stat(alias)
+    price = await price_of(manager, stat) if priced or wanted.budget is not None else None
+    return Run(manager, alias, frame, wanted, stat, question, price)
+
+
+def in_flight(stat: ModelStat) -> int:
+    """Return how many requests keep a deployment busy: as many as it has slots, or may have by scaling."""
+    workers = max(len(stat.workers), stat.max_workers, 1)
+    return min(MOST_IN_FLIGHT, workers * max(1, stat.concurrency))
+
+
+async def price_of(manager: Manager, stat: ModelStat) -> prices.Price | None:
+    """Return the price of a deployment's model; None where it is unknown."""
+    if not stat.currency:
+        return None
+    spec = await manager.spec(stat.model)
+    return prices.find(stat.kind, stat.title, spec.infer_params.get("saas.base_url", ""))

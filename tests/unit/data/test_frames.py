@@ -1,0 +1,190 @@
+"""A model over the rows of a frame."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pydantic
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.catalog import prices
+from byzer_magic.client.model import Model
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, EmbeddingBatch, Ranking, TranscriptChunk, Usage
+from tests.answering import Answering
+
+
+class Review(pydantic.BaseModel):
+    label: Literal["pos", "neg"]
+    stars: int
+
+
+def echo(request: Any) -> str | Exception:
+    text = request.messages[-1].content
+    return errors.BadRequest("That is refused.") if "bad" in text else f"Echo: {text[:30]}"
+
+
+class Deployed(Answering):
+    """A deployment of a model with a price, or of one that has none."""
+
+    title = ""
+
+    async def stat(self, alias: str) -> ModelStat:
+        found = await super().stat(alias)
+        return msgspec.structs.replace(
+            found, kind="saas/openai", title=self.title, currency="USD" if self.title else ""
+        )
+
+    async def spec(self, alias: str) -> DeploySpec:
+        return DeploySpec(model=alias, pretrained_model_type="saas/openai")
+
+
+def model(*answers: Any, **more: Any) -> Model:
+    return Model("m", Deployed(*answers, **more))
+
+
+def priced(answer: str) -> Model:
+    """A model whose responses cost as gpt-4o's do."""
+    price = prices.find("saas/openai", "gpt-4o")
+    assert price
+
+    def chunks_of(request: Any) -> list[ChatChunk]:
+        tokens = Usage(len(request.messages[-1].content) // 4, len(answer) // 4)
+        return [ChatChunk(answer, finish="stop", usage=price.on(tokens))]
+
+    manager = Deployed(chunks_of)
+    manager.title = "gpt-4o"
+    return Model("m", manager)
+
+
+def sent(found: Model) -> list[Any]:
+    assert isinstance(found.manager, Answering)
+    return found.manager.requests
+
+
+def test_map_keeps_index_columns_and_the_frame_itself() -> None:
+    frame = pd.DataFrame({"text": ["a", "bad", None, "😀", "", "x" * 2_000_000], "n": range(6)}, index=list("fedcba"))
+    before = frame.copy()
+    found = model(echo).map(frame, "Say {text}", out="label")
+    assert list(found.columns) == ["text", "n", "label", "label_error"]
+    assert found.index.tolist() == list("fedcba")
+    assert found.label.fillna("-").tolist() == [
+        "Echo: Say a", "-", "-", "Echo: Say 😀", "Echo: Say ", "Echo: Say " + "x" * 26,
+    ]  # fmt: skip
+    assert found.label_error.fillna("-").tolist() == [
+        "-", "BadRequest: That is refused.", "The cell in column text is missing.", "-", "-", "-",
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_map_takes_odd_frames() -> None:
+    frame = pd.DataFrame([[1, "x", "y"], [2, "z", "w"]], columns=[0, "same", "same"], index=[7, 7])
+    found = model(echo).map(frame, "{0}", out="answer")
+    assert found.columns.tolist() == [0, "same", "same", "answer", "answer_error"]
+    assert found.answer.tolist() == ["Echo: 1", "Echo: 2"]
+    assert found.index.tolist() == [7, 7]
+    with pytest.raises(errors.CommandError, match="several columns same"):
+        model(echo).map(frame, "{0}", out="same")
+    empty = model(echo).map(frame.iloc[:0], "{0}", out="answer")
+    assert (len(empty), list(empty.columns)[-2:]) == (0, ["answer", "answer_error"])
+    assert model(echo).map(pd.Series(["a"]), "{value}").response.tolist() == ["Echo: a"]
+    again = model("new").map(found, "{0}", out="answer")
+    assert again.answer.tolist() == ["new", "new"]
+
+
+def test_map_fills_typed_columns_and_asks_again_once() -> None:
+    asked = model('{"label": "pos"}', '{"label": "pos", "stars": 5}')
+    found = asked.map(pd.DataFrame({"text": ["a"]}), "Classify: {text}", schema=Review)
+    assert found.dtypes.astype(str).tolist()[1:3] == ["category", "Int64"]
+    assert found[["label", "stars"]].to_dict("records") == [{"label": "pos", "stars": 5}]
+    assert len(sent(asked)) == 2
+    never = model("no idea").map(pd.DataFrame({"text": ["a"]}), "Classify: {text}", schema=Review)
+    assert never.map_error[0].startswith("MalformedResponse: m did not respond with a valid Review")
+
+
+def test_map_embeds_rows_together_and_a_refused_one_alone_fails() -> None:
+    def answer(request: Any) -> Any:
+        if any("bad" in text for text in request.texts):
+            return errors.BadRequest("That is refused.")
+        return [EmbeddingBatch(0, 2, np.array([[len(text), 1] for text in request.texts], "<f4").tobytes())]
+
+    asked = model(answer, capabilities=("embed",))
+    texts = [f"{'x' * (number % 5)}{number}" for number in range(99)] + ["bad", None, "0"]
+    found = asked.map(pd.DataFrame({"text": texts}), "{text}")
+    assert [cell[0] for cell in found.embedding[:99]] == [len(text) for text in texts[:99] if text]
+    assert found.embedding[101].tolist() == [1, 1]
+    assert found.embedding_error.notna().sum() == 2
+    assert len(sent(asked)) < 15
+    assert found.attrs["byzer"]["embedding"]["model"] == "m"
+
+
+def test_map_ranks_transcribes_and_says_what_a_capability_needs(tmp_path: Any) -> None:
+    def order(request: Any) -> list[Any]:
+        scores = sorted(
+            ((index, float(len(text))) for index, text in enumerate(request.documents)), key=lambda p: -p[1]
+        )
+        return [Ranking(scores)]
+
+    ranked = model(order, capabilities=("rerank",))
+    frame = pd.DataFrame({"q": ["a", "b"], "docs": [["x", "yyy"], None]})
+    found = ranked.map(frame, "{q}", documents="docs")
+    assert [item["document"] for item in found.ranking[0]] == ["yyy", "x"]
+    assert "docs is missing" in found.ranking_error[1]
+    assert len(ranked.map(frame, "{q}", documents=["one", "two"]).ranking[1]) == 2
+    with pytest.raises(errors.CommandError, match="rerank needs documents"):
+        ranked.map(frame, "{q}")
+    (tmp_path / "a.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt " + bytes(28))
+    heard = model([TranscriptChunk("hello")], capabilities=("transcribe",))
+    found = heard.map(pd.DataFrame({"file": [str(tmp_path / "a.wav"), "/none.wav"]}), audio="file", out="text")
+    assert found.text.fillna("-").tolist() == ["hello", "-"]
+    assert "none.wav" in found.text_error[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": "{txet}"}, "not a column"),
+        ({"prompt": "{text}", "image": "photo"}, "image is 'photo', which is not a column"),
+        ({"prompt": "{text}", "concurrency": 0}, "concurrency is 0"),
+        ({"prompt": "{text}", "budget": -1}, "budget is -1"),
+        ({"prompt": "{text}", "capability": "chats"}, "not a capability"),
+        ({"prompt": "{text}", "documents": ["a"], "schema": Review}, "does not take documents"),
+        ({}, "chat needs prompt"),
+        ({"prompt": "{text}", "temperature": float("nan")}, "temperature is nan"),
+        ({"prompt": "{text}", "budget": 1.0}, "The price of m is unknown"),
+    ],
+)
+def test_map_checks_before_anything_is_asked(arguments: dict[str, Any], message: str) -> None:
+    asked = model(echo)
+    with pytest.raises(errors.CommandError, match=message):
+        asked.map(pd.DataFrame({"text": ["a"]}), **arguments)
+    assert sent(asked) == []
+    with pytest.raises(errors.CommandError, match="not a DataFrame"):
+        asked.map(["a"], "{text}")
+
+
+def test_map_raises_the_error_of_all_rows_with_what_is_done() -> None:
+    answers = iter(["one", "two"])
+    asked = model(lambda _request: next(answers, None) or errors.NotDeployed("m is not deployed."))
+    with pytest.raises(errors.NotDeployed) as caught:
+        asked.map(pd.DataFrame({"text": range(100)}), "{text}", concurrency=1)
+    assert caught.value.partial.response.tolist()[:2] == ["one", "two"]
+    assert caught.value.partial.response.isna().sum() == 98
+    assert len(sent(asked)) == 3
+
+
+def test_map_stops_at_its_budget() -> None:
+    texts = pd.DataFrame({"text": ["x" * 4_000] * 1_000})
+    found = priced("y" * 400).map(texts, "{text}", budget=0.05, concurrency=16)
+    answered = int(found.response.notna().sum())
+    spent = answered * (1_000 * 2.5 + 100 * 10) / 1e6
+    assert 0.045 < spent <= 0.05
+    assert found.response_error.notna().sum() == 0
+    assert found.attrs["byzer"]["response"]["unanswered"] == 1_000 - answered
+    whole = priced("y" * 400).map(texts.iloc[:10], "{text}", budget=0.05)
+    assert whole.response.notna().all()
