@@ -208,7 +208,7 @@ class Flow:
                     return None if isinstance(err, ByzerError) and is_final(err) else [err] * len(rows)
                 lost += isinstance(err, errors.WorkerLost)
                 await self._sleep(pause)
-            except BaseException:
+            except BaseException:  # the run is cancelled
                 self._pace.dropped()
                 raise
             else:
