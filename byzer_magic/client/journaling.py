@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from byzer_magic import errors
@@ -114,12 +115,18 @@ class Journal:
 
     def __init__(self) -> None:
         self._on: bool | None = None
+        self._project: Path | None = None
         self._known: tuple[int, Store] | None = None
         self._warned = False
 
-    def turn(self, *, on: bool | None) -> None:
-        """Keep a journal from now on, or none; None: as the settings say."""
-        self._on, self._known = on, None
+    def turn(self, *, on: bool | None, project: Path | None = None) -> None:
+        """Keep a journal from now on, or none; None: as the settings say.
+
+        Args:
+            on: whether to keep one.
+            project: the folder of the project; by default that in which the process works.
+        """
+        self._on, self._project, self._known = on, project, None
 
     def is_on(self, settings: Settings) -> bool:
         """Return whether requests are kept."""
@@ -136,7 +143,7 @@ class Journal:
 
         if self._known is None or self._known[0] != os.getpid():  # no connection survives a fork
             bounds = Bounds(megabytes=settings.journal_mb, days=settings.journal_days)
-            self._known = os.getpid(), project_store(bounds)
+            self._known = os.getpid(), project_store(bounds, self._project)
         return self._known[1]
 
     def problem(self, asking: Asking, err: errors.ByzerError) -> None:

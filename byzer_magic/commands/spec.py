@@ -495,6 +495,11 @@ class ServeSpec(Spec):
         help=_("what goes to stderr: info has a line per request, warning only what goes wrong"),
         choices=("debug", "info", "warning", "error", "critical", "trace"),
     )
+    journal: str | None = option(
+        None,
+        help=_("project folder in whose journal requests are kept (default: the one here, where the journal is on)"),
+        complete="path",
+    )
     num_replicas: int | None = option(
         None,
         help=_("serve from this many processes in the cluster, over all its nodes (default in notebooks: one a node)"),

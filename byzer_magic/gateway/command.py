@@ -9,16 +9,19 @@ import json
 import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic.actions.context import Context
-from byzer_magic.client import serving
+from byzer_magic.client import journaling, serving
 from byzer_magic.commands import env_file, secrets, spec as specs
+from byzer_magic.config import Settings
 from byzer_magic.errors import CommandError, MissingExtra
 from byzer_magic.files.paths import expanded
 from byzer_magic.gateway import notes
 from byzer_magic.gateway.keys import Key, KeyFile
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, ngettext
+from byzer_magic.journal.store import project_folder
 from byzer_magic.safety import tcp_peers
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
 
     paths: dict[str, Any] = {name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))}
     item = replace(item, **paths)  # the processes in the cluster have other working directories
+    if item.journal or journaling.JOURNAL.is_on(context.manager.settings):
+        item = replace(item, journal=str(expanded(item.journal).absolute() if item.journal else project_folder()))
+    keep_journal(item, context.manager.settings)
     server.check_tls(item.ssl_certfile, item.ssl_keyfile)
     deployments.served(item.served_model_name)  # what is wrong is said before anything starts
     cors = cors_of(item)
@@ -138,6 +144,17 @@ def make(
         neighbours,
         MediaUrls(None if item.allowed_media_domains is None else media),
     )
+
+
+def keep_journal(item: specs.ServeSpec, settings: Settings) -> None:
+    """Keep the requests of this process in the journal that the command names, if it names one.
+
+    Raises:
+        JournalError: it cannot be opened.
+    """
+    if item.journal:
+        journaling.JOURNAL.turn(on=True, project=Path(item.journal))
+        journaling.JOURNAL.store(settings)
 
 
 def check_installed() -> None:

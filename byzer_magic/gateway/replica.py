@@ -74,6 +74,7 @@ def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool, clu
 
     settings = config.load(spare=0)
     set_language(settings.lang)
+    command.keep_journal(spec, settings)
     server.check_tls(spec.ssl_certfile, spec.ssl_keyfile)
     cors = command.cors_of(spec)
     server.use_fast_loop()

@@ -28,6 +28,7 @@ from byzer_magic.client import serving
 from byzer_magic.client.converse import converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import RateLimited
+from byzer_magic.journal.store import Store
 from byzer_magic.stat import Fleet
 from byzer_magic.widgets.panel.state import PanelState
 from tests.conftest import KEY, Shell, alive
@@ -204,9 +205,16 @@ def test_metrics_count(endpoint: Process) -> None:
 
 
 @pytest.fixture(scope="module")
-def detached(deployed: Manager, ray_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the endpoint of the cluster is started, and keeps a journal."""
+    return tmp_path_factory.mktemp("detached")
+
+
+@pytest.fixture(scope="module")
+def detached(deployed: Manager, ray_env: dict[str, str], project: Path) -> Iterator[str]:
     """The URL of an endpoint of two processes in the cluster."""
-    shell = Shell({**ray_env, "PYTHONPATH": str(Path(__file__).parents[2])}, tmp_path_factory.mktemp("detached"))
+    env = {**ray_env, "PYTHONPATH": str(Path(__file__).parents[2]), "BYZER_JOURNAL": "1"}
+    shell = Shell(env, project)
     port = free_port()
     done = shell("serve", "--detach", "--num_replicas", "2", "--port", str(port), "--api_key", "planted-key-81")
     try:
@@ -279,3 +287,14 @@ def test_replica_that_dies_comes_back(detached: str, deployed: Manager) -> None:
             break
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_requests_to_the_endpoint_are_kept_and_always_asked(detached: str, project: Path) -> None:
+    for _ in range(2):
+        assert answer(detached, "for the journal", key="planted-key-81") == "Echo: for the journal"
+    found = Store.open(project).search("for the journal")
+    assert [(entry.status, entry.answer, entry.origin.face) for entry in found] == [
+        ("complete", "Echo: for the journal", "endpoint")
+    ] * 2
+    assert found[0].key == found[1].key
+    assert len({entry.request_id for entry in found}) == 2
