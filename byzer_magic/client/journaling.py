@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 log = get_logger("client.journal")
 
+MOST_COUNTED = 100_000
+"""Different requests of a cell or process that are counted; with more, the count begins again."""
+
 Send = Callable[[], AsyncIterator[Any]]
 
 
@@ -102,6 +105,8 @@ class Scope:
     def next_sample(self, alias: str, request: bytes) -> int:
         """Return how often a request was made before in this scope, and count it."""
         key = hashlib.sha256(alias.encode() + b"\0" + request).digest()
+        if len(self._times) >= MOST_COUNTED:
+            self._times.clear()
         self._times[key] += 1
         return self._times[key] - 1
 
@@ -193,7 +198,7 @@ async def asked(
     canonical = keys.canonical(request)
     sample = how.sample
     if sample is None:
-        sample = 0 if keys.is_repeatable(request) else SCOPE.next_sample(alias, canonical)
+        sample = 0 if keys.is_repeatable(request) or not how.read else SCOPE.next_sample(alias, canonical)
     identity = await asking.identity(alias)
     key = keys.key_of(identity.digest, canonical, sample) if identity else ""
     if key and how.read and not how.fresh and (known := _known(asking, store, key)) is not None:
