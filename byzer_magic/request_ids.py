@@ -11,12 +11,13 @@ CURRENT: ContextVar[str] = ContextVar("byzer_request_id", default="")
 """The id of the request that a task works on; empty outside of requests."""
 HEADERS = ("x-request-id", "x-client-request-id")
 """Where providers get it: most servers and proxies log the first, OpenAI the second."""
+PREFIX = "req_"
 _ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
 def new() -> str:
     """Return an id that no other request has."""
-    return f"req_{secrets.token_hex(16)}"
+    return f"{PREFIX}{secrets.token_hex(16)}"
 
 
 def checked(text: str) -> str:
@@ -27,6 +28,16 @@ def checked(text: str) -> str:
         ('job-7', '')
     """
     return text if _ID.fullmatch(text) else ""
+
+
+def short(text: str) -> str:
+    """Return an id as users see and type it.
+
+    Example:
+        >>> short("req_0123456789abcdef0123456789abcdef")
+        '01234567'
+    """
+    return text.removeprefix(PREFIX)[:8]
 
 
 def headers() -> dict[str, str]:

@@ -11,6 +11,7 @@ from byzer_magic.errors import BadRequest
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
 from tests.fleets import model
+from tests.pools import Pools
 
 Answer = str | list[Any] | Exception
 """The text of a response, its chunks, or the error in its place."""
@@ -20,7 +21,7 @@ class Answering(Manager):
     """Answers each request with the next of some answers, or with what a function of the request returns."""
 
     def __init__(self, *answers: Answer | Callable[[Any], Answer], capabilities: tuple[str, ...] = ("chat",)) -> None:
-        super().__init__()
+        super().__init__(connection=Pools())
         self.requests: list[Any] = []
         self._answers = list(answers)
         self._capabilities = capabilities

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
-from byzer_magic.actions import hubs
+from byzer_magic.actions import hubs, kept
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client import fetching, journaling
 from byzer_magic.client.converse import Exchange, converse
+from byzer_magic.client.messages import to_messages
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
@@ -25,6 +26,7 @@ from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, lo
 from byzer_magic.media import formats
 from byzer_magic.rendering import footer
 from byzer_magic.results import Result, saving
+from byzer_magic.types import ChatRequest
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -202,21 +204,23 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
     return result
 
 
-def _answered(context: Context, exchange: Exchange, style: str) -> Result:
+def _answered(context: Context, exchange: Exchange, style: str, session: str | None = None) -> Result:
     """Send a request and show its result, which is kept before; one that a shell cannot show is saved."""
-    kept: list[Result] = []
+    results: list[Result] = []
 
     def keep(result: Result) -> None:
         context.keep(result)
-        kept.append(result)
+        results.append(result)
+        if session and isinstance(exchange.request, ChatRequest):
+            kept.remember(context, exchange.alias, session, exchange.request.messages, result)
 
     exchange.keep = keep
-    with _not_lost(context, kept):
+    with _not_lost(context, results):
         return context.output.answer(exchange, style)
 
 
 @contextlib.contextmanager
-def _not_lost(context: Context, kept: Sequence[Result]) -> Iterator[None]:
+def _not_lost(context: Context, results: Sequence[Result]) -> Iterator[None]:
     """Save the last result if the block, which shows or writes it, fails or is interrupted in a shell; say where it is.
 
     A notebook has it in `_chat`.
@@ -226,7 +230,7 @@ def _not_lost(context: Context, kept: Sequence[Result]) -> Iterator[None]:
     except (RequestError, BrokenPipeError):  # it is incomplete; its reader has seen enough
         raise
     except BaseException as err:  # it is raised again, Ctrl-C among them
-        if kept and not context.output.shows_media and (path := saving.rescued(kept[-1])):
+        if results and not context.output.shows_media and (path := saving.rescued(results[-1])):
             where = _("The result is saved: {path}", path=path)
             if isinstance(err, ByzerError):
                 err.hint = where
@@ -260,10 +264,19 @@ def _written(path: Path, asked: str) -> str:
     return gettext("Wrote {path}: the result is {format}, not {other}.", path=path, **titles)
 
 
-def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:
+def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result | None:
     """Send one prompt and show the response as it arrives; return the result."""
-    exchange = converse(context.manager, item.model, item.query, address=item.ray_address)
-    return _answered(context, exchange, "markdown")
+    manager, name = context.manager, item.session
+    if name:
+        manager.reach(item.model, item.ray_address)
+        changed = context.sessions.remove if item.reset else context.sessions.pull
+        manager.run(changed(manager, item.model, name))
+    messages = [*(context.sessions.get(name, []) if name else []), *to_messages(item.query)]
+    exchange = converse(manager, item.model, messages, address=item.ray_address)
+    if item.background:
+        kept.leave(context, exchange, name or "", len(messages) - 1)
+        return None
+    return _answered(context, exchange, "markdown", name)
 
 
 def connect(context: Context, item: specs.ConnectSpec) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from byzer_magic.actions.output import Output
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.sessions import Sessions
 from byzer_magic.results import Result
 
 
@@ -26,6 +27,8 @@ class Context:
     """Returns the variables in which `${NAME}` is looked up first."""
     keep: Callable[[Result], None] = _nowhere
     """Puts a result where the user finds it, before it is shown."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """The conversations of this face, which others continue, too."""
     waits: bool = True
     """Whether a command may go on until Ctrl-C, as in a shell; a notebook's cell would block all others."""
     typed: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)

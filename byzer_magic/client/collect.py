@@ -46,10 +46,12 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._journal: FromJournal | None = None
         self.waiting: Waiting | None = None
         """What the request waits for, while it is in the queue."""
+        self.moment: float | None = None
+        """Seconds after the request at which the next item came, where it was recorded; None: it comes now."""
 
-    def start(self) -> None:
-        """Start the clock: the request is being sent."""
-        self._started = time.perf_counter()
+    def start(self, *, ago: float = 0.0) -> None:
+        """Start the clock: the request is being sent, or was sent so many seconds ago."""
+        self._started = time.perf_counter() - ago
 
     def add(self, item: Any) -> None:
         """Take the next item: `Waiting` while the request is in the queue, then `Dispatched`, then chunks."""
@@ -87,7 +89,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
     @property
     def seconds(self) -> float:
         """Return the seconds since the request was sent."""
-        return time.perf_counter() - self._started
+        return time.perf_counter() - self._started if self.moment is None else self.moment
 
     @property
     def text(self) -> str:

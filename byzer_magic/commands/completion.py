@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.registry import group_in, in_words
-from byzer_magic.commands.spec import COMMANDS, DeploySpec, QuerySpec, all_commands
+from byzer_magic.commands.spec import COMMANDS, AttachSpec, DeploySpec, QuerySpec, all_commands
 from byzer_magic.commands.tokens import bare, split
 from byzer_magic.errors import CommandError
 
@@ -36,6 +36,7 @@ def complete(
     kinds: Sequence[str] = (),
     params: Params | None = None,
     models: Callable[[], Sequence[str]] = tuple,
+    answers: Callable[[], Sequence[str]] = tuple,
 ) -> list[str]:
     """Return the words that may replace the last, partial word, which is empty after a space.
 
@@ -48,6 +49,7 @@ def complete(
         kinds: values of `--pretrained_model_type`.
         params: returns the parameters of a type and engine.
         models: returns models of hubs; called where the last word begins like one.
+        answers: returns the ids of the answers that deployments keep; called where one is expected.
 
     Example:
         >>> complete("undeploy --model gp", aliases=["gpt4o", "llama"])
@@ -65,6 +67,9 @@ def complete(
     sources = {"alias": aliases, "preset": preset_names, "kind": kinds}
     if partial.rpartition("=")[2].startswith(HUBS):
         sources["model"] = models()
+    if cls is AttachSpec or "--attach" in rest:
+        ids = answers()
+        sources |= {"answer": [*ids, *aliases], "alias": [*ids, *aliases]}
     group = [] if rest else group_in(words, all_commands())
     return _starting(partial, [*group, *_candidates(cls, rest, partial, sources, params)])
 

@@ -53,7 +53,8 @@ class Option(Setting):
     positional: bool = False
     """Taken from the words without a flag; the last of several takes all words that remain."""
     complete: str = ""
-    """What completes the value: `alias`, `preset`, `kind`, `path`, `model` (a path or one in a hub), or nothing."""
+    """What completes the value: `alias`, `preset`, `kind`, `path`, `model` (a path or one in a hub),
+    `answer` (one that is kept), or nothing."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Values under the names that byzer-llm has for them, which are taken too."""
 

@@ -91,6 +91,8 @@ def parse_chat(text: str) -> ChatSpec:
     for name, value in given.items():
         if isinstance(value, str) and name not in _PROSE:
             typography.check_quotes(f"--{name}", value)
+    if "attach" in given:  # it may be the newest answer
+        given.setdefault("model", "")
     if not given.get("query"):  # a line that ends where its prompt would begin has none
         given.pop("query", None)
     return build(ChatSpec, given)

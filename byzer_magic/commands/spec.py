@@ -44,6 +44,22 @@ def _fresh() -> Any:
     return option(default=False, help=_("ask also what the journal could answer"), kind="bool")
 
 
+def _session() -> Any:
+    return option(None, help=_("keep the conversation under this name, also for other notebooks and shells"))
+
+
+def _reset() -> Any:
+    return option(default=False, help=_("start the session again"), kind="bool")
+
+
+def _background() -> Any:
+    return option(
+        default=False,
+        help=_("return at once; the answer goes on without this notebook or shell (`attach` shows it)"),
+        kind="bool",
+    )
+
+
 def _ray_address() -> Any:
     return option(
         "auto",
@@ -655,16 +671,41 @@ class PresetsSpec(Spec):
     json: bool = option(default=False, help=_("print JSON"), kind="bool")
 
 
-@command(
-    "sessions", run="byzer_magic.magics.chat:sessions", notebook_only=_("A shell has no sessions; use a notebook.")
-)
+@command("sessions", run="byzer_magic.actions.kept:sessions")
 class SessionsSpec(Spec):
-    """The conversations that `%%chat --session` keeps."""
+    """The conversations that `--session` keeps."""
 
-    summary = _("List the sessions of this notebook, or remove them.")
-    examples = ("sessions", "sessions --reset tutor", "sessions --reset all")
+    summary = _("List the sessions that notebooks, chat windows and shells share, or remove them.")
+    examples = ("sessions", "sessions --reset tutor", "sessions --reset all --model gpt4o_chat")
 
     reset: str | None = option(None, help=_("remove this session (all: every session)"))
+    model: str | None = _alias(None)
+
+
+@command("answers", run="byzer_magic.actions.kept:answers")
+class AnswersSpec(Spec):
+    """The answers that deployments keep."""
+
+    summary = _("List the answers that were asked for with --background; `attach` shows them.")
+    examples = ("answers", "answers --model gpt4o_chat")
+
+    model: str | None = _alias(None)
+
+
+@command("attach", run="byzer_magic.actions.kept:attach")
+class AttachSpec(Spec):
+    """An answer to continue."""
+
+    summary = _("Show an answer of --background, and what comes of it; interrupting it leaves the answer going.")
+    examples = ("attach", "attach 1f3a9c20", "attach gpt4o_chat", "attach 1f3a9c20 --cancel")
+
+    name: str | None = option(
+        None,
+        help=_("id of the answer, or an alias, of which it is the newest (default: the newest of this folder)"),
+        positional=True,
+        complete="answer",
+    )
+    cancel: bool = option(default=False, help=_("end the answer instead; what has arrived is kept"), kind="bool")
 
 
 @command("easy deploy", run="byzer_magic.actions.actions:easy_deploy")
@@ -710,10 +751,16 @@ class EasyChatSpec(Spec):
     """One prompt to one deployment, named without flags."""
 
     summary = _("Send one prompt and print the response as it arrives.")
-    examples = ("easy chat deepseek_chat Why is the sky blue?",)
+    examples = (
+        "easy chat deepseek_chat Why is the sky blue?",
+        "easy chat deepseek_chat --session tutor And at night?",
+    )
 
     model: str = _alias(positional=True)
     query: str = option(help=_("the prompt"), positional=True)
+    session: str | None = _session()
+    reset: bool = _reset()
+    background: bool = _background()
     ray_address: str = _ray_address()
 
 
@@ -729,6 +776,8 @@ class ChatSpec(Spec):
         "%%chat openai_tts --params voice=nova speed=1.1 --out speech",
         "%chat voice2text --audio talk.m4a",
         "%%chat gpt4o_chat,deepseek_chat --judge qwen_max",
+        "%%chat gpt4o_chat --background",
+        "%chat --attach",
     )
 
     model: str = option(
@@ -744,8 +793,15 @@ class ChatSpec(Spec):
         None, help=_("audio to transcribe: path or variable; rec: record it here"), complete="path",
     )  # fmt: skip
     params: Mapping[str, str] = _request_params()
-    session: str | None = option(None, help=_("keep the conversation under this name"))
-    reset: bool = option(default=False, help=_("start the session again"), kind="bool")
+    session: str | None = _session()
+    reset: bool = _reset()
+    background: bool = _background()
+    attach: bool = option(
+        default=False,
+        help=_("show an answer of --background: the alias is its id, its alias, or left out, for the newest"),
+        kind="bool",
+    )
+    cancel: bool = option(default=False, help=_("with --attach: end the answer"), kind="bool")
     format: str = option("markdown", help=_("how the response is shown"), choices=("markdown", "text", "json", "code"))
     out: str | None = option(None, help=_("variable for the result (a list for several models)"))
     df: bool = option(default=False, help=_("store a pandas DataFrame in --out instead"), kind="bool")

@@ -161,4 +161,7 @@ class ByzerMagics(Magics):
                 _("%%chat has an unexpected {text!r} on its first line.", text=item.query),
                 _("Write the prompt below it. Options begin with two dashes: --session, --system, --out, ..."),
             )
+        if item.attach:
+            self.chats.attach(self.context(), item)
+            return
         self.chats.chat(self.manager(), item, cell if cell is not None else item.query)

@@ -10,18 +10,23 @@ from dataclasses import replace
 from typing import Any, cast
 
 from byzer_magic import media
+from byzer_magic.actions import kept
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
-from byzer_magic.client import journaling, sessions as kept_sessions
+from byzer_magic.client import answers, journaling
+from byzer_magic.client.answers import Background
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
-from byzer_magic.commands.spec import ChatSpec, SessionsSpec
+from byzer_magic.client.sessions import Sessions
+from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.i18n import gettext, lazy_gettext as _, listed
+from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.magics import columns, typed
+from byzer_magic.magics.background import Filling
 from byzer_magic.magics.kept import Interrupted, Kept
+from byzer_magic.request_ids import short
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message
@@ -33,8 +38,6 @@ EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>(?:[^{}]|\{(?!\{)|\}(?!\}
 
 REC = "rec"
 """The value of --audio that opens a recorder in the cell."""
-LAST_CHARACTERS = 60
-"""Characters of a session's last message that are listed."""
 
 
 class Chats:
@@ -43,7 +46,7 @@ class Chats:
     def __init__(self, shell: Any, output: Output) -> None:
         self._shell = shell
         self._out = output
-        self.kept: dict[str, list[Message]] = {}
+        self.kept = Sessions()
         """The sessions, by name."""
         self.results = Kept(shell)
         self._recordings: dict[str, Any] = {}
@@ -61,11 +64,12 @@ class Chats:
 
     def _chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
         aliases = columns.names(item.model)
-        if self._reset(item, aliases) and not (prompt or "").strip():
+        if self._reset(manager, item, aliases) and not (prompt or "").strip():
             self._out.say(gettext("Session {name} was reset.", name=item.session))
             return
         self._check(item, aliases, prompt)
         text = fill((prompt or "").strip("\n"), self._shell.user_ns)
+        self._pull(manager, item, aliases)
         if item.audio == REC:
             self._record(manager, item, text)
             return
@@ -76,13 +80,16 @@ class Chats:
         if item.schema:
             self._value(manager, item, messages)
             return
+        if item.background:
+            self._leave(manager, item, messages)
+            return
         result = self._answer(manager, item, messages)
         if result.interrupted:
             raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
 
     def _answer(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> Result:
         """Return the response to a conversation, shown while it arrives, and kept."""
-        keep = functools.partial(self._keep, item, messages)
+        keep = functools.partial(self._keep, manager, item, messages)
         if item.tools:  # each round has a response, and only the last one is the answer
             keep = functools.partial(self.results.put, name=item.out)
 
@@ -95,28 +102,88 @@ class Chats:
                 return cast("Result", ask(self._exchange(manager, item, item.model, messages)))
             tools = typed.functions(item.tools, self._shell.user_ns)
             result = typed.answer(manager, self._out, item, messages, tools, ask)
-            self._keep(item, messages, result)  # with all calls
+            self._keep(manager, item, messages, result)  # with all calls
             return result
 
     def _value(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> None:
         """Show the response as a value of a type, and put it where results are."""
         value, result = typed.value(manager, item, messages, self._shell.user_ns)
         self.results.put(value, item.out)
-        self._remember(item.session, messages, result)
+        self._remember(manager, item.model, item.session, messages, result)
         self._out.text(repr(value))
+
+    def _leave(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> None:
+        """Send a request that goes on without this notebook; its output fills after the cell has ended."""
+        exchange = self._exchange(manager, item, item.model, messages)
+        session = "" if item.session is None or item.session in self.kept.private else item.session
+        if session in self.kept:  # what its deployment may not have of it
+            manager.run(self.kept.push(manager, item.model, session))
+        background = Background(manager, exchange, session, len(messages) - 1)
+
+        def keep(result: Result) -> None:
+            if not session:
+                self._keep(manager, item, messages, result)
+                return
+            self._give(item, Answers([result]) if item.df else result)
+            manager.run(self.kept.pull(manager, item.model, session))  # its deployment has added the turn
+
+        self._say_where(exchange.alias, background.id)
+        Filling(self._shell, exchange, background.run, keep, item.format, shown=self._out.shows_media)
+
+    def _say_where(self, alias: str, identity: str) -> None:
+        text = gettext(
+            "The answer goes on in {alias}, also without this notebook; to continue it elsewhere: %chat --attach {id}",
+            alias=alias,
+            id=short(identity),
+        )
+        self._out.say(text)
+
+    def attach(self, context: Context, item: ChatSpec) -> None:
+        """Show an answer that goes on in its deployment, or has ended there; or end it.
+
+        Raises:
+            CommandError: there is no such answer.
+            RequestError: what ended it, or why it is no longer kept.
+        """
+        found = kept.found_by(context, item.model)
+        if item.cancel:
+            kept.end(context, found)
+            return
+
+        def keep(result: Result) -> None:
+            self._give(item, Answers([result]) if item.df else result)
+
+        if item.background:
+            exchange = context.manager.run(answers.attached(context.manager, found))
+            self._say_where(found.alias, found.answer.id)
+            Filling(self._shell, exchange, exchange.run, keep, item.format, shown=self._out.shows_media)
+            return
+        with self.results.showing():
+            result = kept.follow(context, found, keep, item.format)
+        if result.interrupted:
+            raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
 
     @staticmethod
     def _exchange(manager: Manager, item: ChatSpec, alias: str, messages: list[Message]) -> Exchange:
         options = options_in(item)
         return converse(manager, alias, messages, options=options, stream=not item.no_stream, timeout=item.timeout)
 
-    def _reset(self, item: ChatSpec, aliases: list[str]) -> bool:
+    def _reset(self, manager: Manager, item: ChatSpec, aliases: list[str]) -> bool:
         """Delete the session (for several models, each one's) if --reset is given; return whether it was."""
         if not (item.reset and item.session):
             return False
-        for name in [_session(item, alias, aliases) for alias in aliases]:
-            self.kept.pop(str(name), None)
+        for alias in aliases:
+            name = str(_session(item, alias, aliases))
+            self.kept.pop(name, None)
+            if manager.runs(alias):
+                manager.run(self.kept.remove(manager, alias, name))
         return True
+
+    def _pull(self, manager: Manager, item: ChatSpec, aliases: list[str]) -> None:
+        """Take over what other notebooks, windows and shells have added to the session."""
+        for alias in aliases if item.session else ():
+            manager.reach(alias)
+            manager.run(self.kept.pull(manager, alias, str(_session(item, alias, aliases))))
 
     @staticmethod
     def _check(item: ChatSpec, aliases: list[str], prompt: str | None) -> None:
@@ -128,6 +195,13 @@ class Chats:
             raise CommandError(_("--judge needs two or more models."), _("Example: %%chat a,b --judge c"))
         if item.audio == REC and len(aliases) > 1:
             raise CommandError(_("--audio rec works with one model only."), _("For several models, pass a file."))
+        if item.cancel:
+            raise CommandError(_("--cancel needs --attach."), _("Example: %chat --attach ID --cancel"))
+        if item.background and (len(aliases) > 1 or item.schema or item.tools or item.audio == REC):
+            raise CommandError(
+                _("--background works with one model, and without --schema, --tools and --audio rec."),
+                _("Ask one model at a time, or leave --background out."),
+            )
         typed.check(item, aliases)
         if item.df:
             need_pandas()
@@ -141,18 +215,18 @@ class Chats:
         if item.judge:
             columns.check_judge(manager, item.judge, list(asked.values()))
 
-        def keep(answers: Answers) -> None:
-            self._give(item, answers)
-            for alias, result in zip(aliases, answers, strict=True):
-                self._remember(_session(item, alias, aliases), messages[alias], result)
+        def keep(found: Answers) -> None:
+            self._give(item, found)
+            for alias, result in zip(aliases, found, strict=True):
+                self._remember(manager, alias, _session(item, alias, aliases), messages[alias], result)
 
         with self.results.showing():
-            answers = columns.ask(manager, self._out, asked, item.format, keep)
-        if any(result.interrupted and not result.error for result in answers):
+            found = columns.ask(manager, self._out, asked, item.format, keep)
+        if any(result.interrupted and not result.error for result in found):
             raise Interrupted(_("Interrupted: the parts that arrived are kept in _chat."))
-        columns.check_any_answered(answers)
+        columns.check_any_answered(found)
         if item.judge:
-            columns.judged(manager, self._out, item.judge, text, answers)
+            columns.judged(manager, self._out, item.judge, text, found)
 
     def _record(self, manager: Manager, item: ChatSpec, text: str) -> None:
         """Open a recorder; the response to a recording is shown below it, after the cell has ended."""
@@ -176,7 +250,7 @@ class Chats:
         cell = cell_of(self._shell)
         if (earlier := self._recordings.pop(cell, None)) is not None:
             earlier.close()
-        keep = functools.partial(self._keep, item, sent)
+        keep = functools.partial(self._keep, manager, item, sent)
         self._recordings[cell] = Recording(item.model, ask, keep)
         self._recordings[cell].show()
 
@@ -193,9 +267,9 @@ class Chats:
         """Return the notebook's variable of that name, or else the name, which is a path or a URL."""
         return self._shell.user_ns.get(name, name) if name.isidentifier() else name
 
-    def _keep(self, item: ChatSpec, messages: list[Message], result: Result) -> None:
+    def _keep(self, manager: Manager, item: ChatSpec, messages: list[Message], result: Result) -> None:
         self._give(item, Answers([result]) if item.df else result)
-        self._remember(item.session, messages, result)
+        self._remember(manager, item.model, item.session, messages, result)
 
     def _give(self, item: ChatSpec, found: Result | Answers) -> None:
         """Put the result where the user finds it: `_chat` and --out; with --df, as a DataFrame."""
@@ -203,34 +277,11 @@ class Chats:
         if item.df and isinstance(found, Answers):
             self.results.put(found.frame(), item.out)
 
-    def _remember(self, session: str | None, messages: list[Message], result: Result) -> None:
-        if session and (found := kept_sessions.kept(messages, result)) is not None:
-            self.kept[session] = found
-        elif session and (reason := kept_sessions.why_not(result)):
-            self._out.say(reason)
-
-
-def sessions(context: Context, item: SessionsSpec) -> None:
-    """List the sessions, or forget one or all.
-
-    Raises:
-        CommandError: there is no session of that name.
-    """
-    if item.reset == "all":
-        context.sessions.clear()
-    elif item.reset is not None and context.sessions.pop(item.reset, None) is None:
-        names = listed(context.sessions)
-        hint = _("Sessions: {names}.", names=names) if names else _("There are no sessions.")
-        raise CommandError(_("There is no session {name!r}.", name=item.reset), hint)
-    rows = [
-        {
-            gettext("Session"): name,
-            gettext("Turns"): sum(turn.role == "user" for turn in turns),
-            gettext("Last message"): str(turns[-1].content)[:LAST_CHARACTERS],
-        }
-        for name, turns in context.sessions.items()
-    ]
-    context.output.table(rows, gettext("There are no sessions. Start one with %%chat ALIAS --session NAME."))
+    def _remember(
+        self, manager: Manager, alias: str, session: str | None, messages: list[Message], result: Result
+    ) -> None:
+        if session and (note := manager.run(self.kept.remember(manager, alias, session, messages, result))):
+            self._out.say(localized(note))
 
 
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:

@@ -11,8 +11,10 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 import byzer_magic
+from byzer_magic import request_ids
 from byzer_magic.backends import registry
 from byzer_magic.catalog import presets
+from byzer_magic.client import answers
 from byzer_magic.commands import parser
 from byzer_magic.errors import ByzerError
 from byzer_magic.local_models.hubs import cache
@@ -62,7 +64,7 @@ def candidates(before: str) -> list[str]:
         return []
     return parser.complete(
         text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of,
-        models=_models,
+        models=_models, answers=_answers,
     )  # fmt: skip
 
 
@@ -99,6 +101,16 @@ def _params_of(kind: str, infer_backend: str | None) -> list[str]:
 def _models() -> list[str]:
     """Return the prefixes of hubs, and the repositories that are in their caches."""
     return [*(f"{hub}:" for hub in HUBS), *map(str, cache.repositories())]
+
+
+def _answers() -> list[str]:
+    """Return the ids of the answers that deployments keep, newest first."""
+    manager = byzer_magic.default_manager()
+    try:
+        found = manager.run(asyncio.wait_for(answers.everywhere(manager), ALIAS_SECONDS))
+    except (ByzerError, TimeoutError):
+        return []
+    return [request_ids.short(item.answer.id) for item in found if item.answer.state != "dropped"]
 
 
 def _aliases() -> list[str]:

@@ -13,9 +13,8 @@ from byzer_magic import media
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.magics.repaint import Repainted, empty
+from byzer_magic.magics.repaint import Repainted, empty, error_bundle
 from byzer_magic.rendering import progress, results
-from byzer_magic.rendering.markup import tag
 from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media
@@ -90,9 +89,3 @@ class Recording:
 
     def _failed(self, text: str) -> None:
         self._page.send("failed", text=text)
-
-
-def error_bundle(text: str) -> dict[str, str]:
-    """Return an error as it is shown below the recorder."""
-    style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
-    return {"text/html": str(tag("p", text, role="alert", style=style)), "text/plain": text}

@@ -11,6 +11,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from byzer_magic.log import get_logger
+from byzer_magic.rendering.markup import tag
 from byzer_magic.safety.texts import visible_bundle
 
 LOG = get_logger("magics")
@@ -40,6 +41,12 @@ def suppress_and_log() -> Iterator[None]:
 def empty() -> dict[str, str]:
     """Draw nothing."""
     return {"text/plain": ""}
+
+
+def error_bundle(text: str) -> dict[str, str]:
+    """Return an error as it is shown in an output that fills after its cell has ended."""
+    style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
+    return {"text/html": str(tag("p", text, role="alert", style=style)), "text/plain": text}
 
 
 class Repainted:

@@ -105,26 +105,9 @@ class Notebook:
 
     def _painted(self, exchange: Exchange, answer: ChatCollector, style: str) -> Result:
         """Paint a chat as it arrives; before its first token, how long it has been waiting."""
-        key = secrets.token_hex(4)
-        view = answer_view.View(style, key=key)
-
-        def draw() -> dict[str, str]:
-            if not (answer.text or answer.reasoning):
-                return progress.bundle([progress.of(answer)])
-            note = progress.note(answer)
-            shown = Shown(text=answer.text, reasoning=answer.reasoning, footer=note, done=False)
-            return {"text/html": view.html(shown), "text/plain": shown.text}
-
-        def complete(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
-            def shown() -> dict[str, str]:
-                text = footer.line(result, by_error=by_error)
-                calls = result.tool_calls or ()
-                parts = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
-                return answer_view.bundle(parts, style, view=view)
-
-            return results.or_plain(shown, result.text)
-
-        board = Repainted(draw, after=STATUS_SECONDS)
+        painting = Painting(answer, style)
+        complete = painting.complete
+        board = Repainted(painting.draw, after=STATUS_SECONDS)
         result: Result | None = None
         try:
             result = exchange.wait(lambda _item: board.touch())
@@ -167,3 +150,42 @@ class Notebook:
 
     def _show(self, data: dict[str, str]) -> None:
         display(visible_bundle(data), raw=True)
+
+
+class Painting:
+    """Draws a chat: as it arrives, and when it is complete.
+
+    Args:
+        answer: what has arrived so far.
+        style: `markdown`, `text`, ...
+    """
+
+    def __init__(self, answer: ChatCollector, style: str) -> None:
+        self._answer = answer
+        self._style = style
+        self._view = answer_view.View(style, key=secrets.token_hex(4))
+
+    def draw(self) -> dict[str, str]:
+        """Draw what has arrived; before the first token, how long it has been waiting."""
+        answer = self._answer
+        if not (answer.text or answer.reasoning):
+            return progress.bundle([progress.of(answer)])
+        note = progress.note(answer)
+        shown = Shown(text=answer.text, reasoning=answer.reasoning, footer=note, done=False)
+        return {"text/html": self._view.html(shown), "text/plain": shown.text}
+
+    def complete(self, result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
+        """Draw a result with its footer.
+
+        Args:
+            result: complete, or a part.
+            by_error: whether an error has ended it.
+        """
+
+        def shown() -> dict[str, str]:
+            text = footer.line(result, by_error=by_error)
+            calls = result.tool_calls or ()
+            parts = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
+            return answer_view.bundle(parts, self._style, view=self._view)
+
+        return results.or_plain(shown, result.text)

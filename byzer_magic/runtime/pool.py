@@ -34,6 +34,7 @@ from byzer_magic.runtime.cluster.authority import identity
 from byzer_magic.runtime.cluster.node import attach_log, has_others, hide_more, socket_folder, tail
 from byzer_magic.runtime.event_log import EventLog
 from byzer_magic.runtime.gather import Gathering
+from byzer_magic.runtime.kept.verbs import Kept
 from byzer_magic.runtime.limits import Limits
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
@@ -88,10 +89,12 @@ class Pool:
         """What the check has shown, in words; empty without one."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept = Kept(lambda: self._plan.hidden)
         attach_log(plan.hidden)
         self._server = Server(
             {
-                **{capability.value: functools.partial(self._ask, capability) for capability in TABLE},
+                **{name.value: self._kept.keeping(name.value, functools.partial(self._ask, name)) for name in TABLE},
+                **self._kept.methods(),
                 "stat": self._stat,
                 "follow": self._follow,
                 "history": self._history,
@@ -322,6 +325,7 @@ class Pool:
             if (spent := self._limits.unsaved()) and await spending.save(self._plan.id, spent):
                 self._limits.saved(spent)
             self._upkeep.tick()
+            self._kept.tick()
             self._admission.refresh()
 
     async def _spec(self, _nothing: None) -> AsyncIterator[DeploySpec]:
@@ -390,7 +394,7 @@ class Pool:
         removed = errors.NotDeployed(
             _("{alias} was undeployed during the request.", alias=alias), _("The partial response is kept.")
         )
-        self._server.end_calls(list(map(str, TABLE)), removed)
+        self._server.end_calls([*map(str, TABLE), "attach"], removed)
         pids = [os.getpid(), *self._lifecycle.group.all_pids()]
         await self._lifecycle.group.close()
         await asyncio.to_thread(desired_state.delete, self._plan)

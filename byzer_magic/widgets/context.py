@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from byzer_magic.actions import context
-from byzer_magic.types import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +15,6 @@ class Context(context.Context):
 
     shell: Any
     """IPython's shell: `user_ns`, `set_next_input`."""
-    sessions: dict[str, list[Message]]
-    """The conversations of `%%chat --session`, which a chat window continues."""
     waits: bool = False
     has_kernel: bool
     """False in IPython in a terminal, where there is text only."""

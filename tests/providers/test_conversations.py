@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.client import sessions
-from byzer_magic.results import ChatResult
+from byzer_magic.results import ChatResult, turns
 from byzer_magic.types import ChatRequest, Message
 from tests.backends import collect, opened, text_of
 from tests.providers.test_every_provider import CASES, Case
@@ -87,7 +86,7 @@ async def backend(case: Case, server: process.Process) -> AsyncIterator[Any]:
 @pytest.mark.parametrize("name", RESULTS)
 async def test_session_goes_on_after_any_response(backend: Any, name: str) -> None:
     session = [Message("user", "hi"), Message("assistant", "Hello.")]
-    session = sessions.kept([*session, Message("user", "and?")], RESULTS[name]) or session
+    session = turns.kept([*session, Message("user", "and?")], RESULTS[name]) or session
     assert (len(session) == 4) == (name in KEPT)
     chunks = await collect(backend, ChatRequest(messages=[*session, Message("user", "go on")]))
     assert text_of(chunks) == "Echo: go on"

@@ -37,7 +37,7 @@ class Page:
         self.kept: list[dict[str, str]] = []
         self.names: dict[str, Any] = {}
         self.context = Context(
-            manager=manager, output=Terminal(), shell=SimpleNamespace(user_ns=self.names), variables=dict, sessions={},
+            manager=manager, output=Terminal(), shell=SimpleNamespace(user_ns=self.names), variables=dict,
             has_kernel=True,
         )  # fmt: skip
         self.window = Window(self.context, alias, session, None, self.take, self.kept.append)

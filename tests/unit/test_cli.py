@@ -32,7 +32,7 @@ def test_cli_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         (["connect", "--ray_address", "nowhere"], 1, "is not"),
         ([*SAAS, "saas.api_key="], 1, "saas.api_key is empty"),
         (["stat", "--df"], 2, "notebook only"),
-        (["sessions"], 2, "notebook only"),
+        (["panel"], 2, "notebook only"),
     ],
 )
 def test_cli_error_goes_to_stderr_with_its_exit_status(

@@ -11,7 +11,7 @@ import msgspec
 
 from byzer_magic.backends.network import Network
 from byzer_magic.commands.spec import DeploySpec, ServeSpec
-from byzer_magic.types import Localizable, unpack_texts
+from byzer_magic.types import Dispatched, Item, Localizable, Message, Routed, Waiting, unpack_texts
 
 
 class UndeployRequest(msgspec.Struct, frozen=True):
@@ -208,3 +208,100 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     capabilities: list[str]
     node: str
     pid: int
+
+
+# ---- what a pool keeps for its clients
+
+
+class KeepRequest(msgspec.Struct, frozen=True):
+    """The request of this id, which comes next, goes on without its client, and its answer is kept."""
+
+    id: str
+    folder: str = ""
+    """The working directory of the face, of which the newest answer is continued."""
+    session: str = ""
+    """The conversation that the turn is added to at its end; empty for none."""
+    turn: int = 0
+    """Where in the messages of the request the turn begins."""
+
+
+class AnswersRequest(msgspec.Struct, frozen=True):
+    """One answer that is kept, with its request; or all of them, without."""
+
+    id: str = ""
+
+
+class KeptAnswer(msgspec.Struct, frozen=True):
+    """An answer that is kept."""
+
+    id: str
+    capability: str
+    state: str
+    """running, done, failed, cancelled, or dropped, which only says why it is gone."""
+    words: str
+    """How its prompt begins."""
+    age: float
+    """Seconds since it was asked for."""
+    size: int
+    """Bytes."""
+    folder: str = ""
+    session: str = ""
+    error: Localizable = ""
+    """What ended it, or why it was dropped."""
+    request: bytes = b""
+    """As msgpack, without large media; empty in a list."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "error")
+
+
+class AttachRequest(msgspec.Struct, frozen=True):
+    """Follow an answer, from an item on."""
+
+    id: str
+    position: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """An item of an answer that is kept, and when it came, in seconds since the request; the last one has no item."""
+
+    seconds: float
+    item: Item | Dispatched | Waiting | Routed | None = None
+
+
+class SessionRequest(msgspec.Struct, frozen=True):
+    """A conversation; without its messages if this is still its version."""
+
+    name: str
+    version: str = ""
+
+
+class SessionState(msgspec.Struct, frozen=True):
+    """A conversation as it is now; or that a change of it was taken."""
+
+    version: str
+    """Empty where there is none."""
+    messages: list[Message] = []
+    taken: bool = False
+
+
+class PutSession(msgspec.Struct, frozen=True):
+    """Change a conversation: after its first `keep` messages come these."""
+
+    name: str
+    version: str | None
+    """The version that is changed; None: whichever it has."""
+    keep: int
+    messages: list[Message] = []
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """A line about a conversation."""
+
+    name: str
+    turns: int
+    last: str
+    """How its last message begins."""
+    age: float
+    """Seconds since it was changed."""

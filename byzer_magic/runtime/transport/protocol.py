@@ -130,6 +130,13 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "model": (None, messages.ModelIdentity),
     "follow": (None, Delta),
     "history": (None, Sample),
+    "keep": (messages.KeepRequest, None),
+    "answers": (messages.AnswersRequest, messages.KeptAnswer),
+    "attach": (messages.AttachRequest, messages.Piece),
+    "cancel_answer": (messages.AnswersRequest, bool),
+    "session": (messages.SessionRequest, messages.SessionState),
+    "put_session": (messages.PutSession, messages.SessionState),
+    "sessions": (None, messages.SessionInfo),
     "open": (None, Loading | messages.Opened),
     # of the controller
     "deploy": (messages.DeployRequest, Event),

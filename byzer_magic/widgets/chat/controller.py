@@ -54,7 +54,7 @@ class Window:
         self._send = send
         self._keep = keep
         self.alias = alias
-        self.session = session or chat_turns.free_name(context.sessions)
+        self.session = session or self._new_name()
         self._seen = context.sessions.get(self.session, [])
         """The session as this window last read or wrote it."""
         self.talk = Conversation(self._seen, system)
@@ -65,6 +65,12 @@ class Window:
         self._answering: Future[None] | None = None
         self._keeping = asyncio.Lock()
 
+    def _new_name(self) -> str:
+        """Return a name for a session of this window, which stays in this notebook: others may have the same."""
+        name = chat_turns.free_name(self._context.sessions)
+        self._context.sessions.private.add(name)
+        return name
+
     # ---- from outside, out of any thread
 
     def receive(self, content: Mapping[str, Any], buffers: Sequence[Any] = ()) -> None:
@@ -72,8 +78,8 @@ class Window:
         LOOP.start().call_soon_threadsafe(self._take, dict(content), [bytes(buffer) for buffer in buffers])
 
     def refresh(self, *_: Any) -> None:
-        """Take over what other cells have added to the session."""
-        LOOP.start().call_soon_threadsafe(self._pull)
+        """Take over what other cells, notebooks and shells have added to the session."""
+        LOOP.spawn(self._pull_shared())
 
     def close(self) -> None:
         """Stop the answer that is streaming."""
@@ -147,11 +153,18 @@ class Window:
 
     def _enter(self, content: dict[str, Any]) -> None:
         self._idle()
-        self.session = str(content.get("name") or "") or chat_turns.free_name(self._context.sessions)
+        self.session = str(content.get("name") or "") or self._new_name()
         self._seen = self._context.sessions.get(self.session, [])
         self.talk = Conversation(self._seen)
         self._show()
         LOOP.spawn(self._kept())
+        LOOP.spawn(self._pull_shared())
+
+    async def _pull_shared(self) -> None:
+        manager = self._context.manager
+        if manager.connection.cached(self.alias) is not None:  # else nothing has been asked
+            await self._context.sessions.pull(manager, self.alias, self.session)
+        self._pull()
 
     def _pull(self) -> None:
         now = self._context.sessions.get(self.session, [])
@@ -233,6 +246,7 @@ class Window:
         self._write(turn)
         names = sorted({*self._context.sessions, self.session})
         self._send("turn", replaces=0, turn=self._entry(turn), state=state, sessions=names)
+        await self._share(turn)
         await self._kept()
 
     @staticmethod
@@ -248,7 +262,20 @@ class Window:
         capabilities = await manager.capabilities(turn.alias)
         self.known({turn.alias: [capability.value for capability in capabilities]})
         chat_settings.check(turn, capabilities, self._models)
+        await self._context.sessions.pull(manager, turn.alias, self.session)
+        self._catch_up(turn)
         return await aconverse(manager, turn.alias, self.talk.asking(turn.prompt), options=self._options)
+
+    def _catch_up(self, turn: Turn) -> None:
+        """Take over what others have added to the session, before a turn that is about to be sent."""
+        now = self._context.sessions.get(self.session, [])
+        if now == self._seen:
+            return
+        self._seen = now
+        self.talk.turns.remove(turn)
+        self.talk.read(now)
+        self.talk.turns.append(turn)
+        self._show()
 
     async def _drained(self, turn: Turn, exchange: Exchange) -> Result:
         news = asyncio.Event()
@@ -290,6 +317,12 @@ class Window:
         messages = self.talk.messages()
         if messages and any(known.replies for known in self.talk.turns):
             self._context.sessions[self.session] = self._seen = messages
+
+    async def _share(self, turn: Turn) -> None:
+        """Store the session for other notebooks and shells, and show what they have added meanwhile."""
+        if turn.replies:
+            await self._context.sessions.push(self._context.manager, turn.alias, self.session)
+            self._pull()
 
     async def _kept(self) -> None:
         async with self._keeping:  # or an older output could be stored last

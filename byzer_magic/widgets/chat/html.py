@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from byzer_magic.client import sessions
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
@@ -16,7 +15,7 @@ from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.rendering.media import base as media
-from byzer_magic.results import ChatResult, Result
+from byzer_magic.results import ChatResult, Result, turns as session_turns
 from byzer_magic.types import Media, Message
 from byzer_magic.widgets.chat import turns as chat_turns
 from byzer_magic.widgets.chat.turns import Turn
@@ -60,7 +59,7 @@ def of_turn(turn: Turn) -> Shown:
     if not isinstance(result, ChatResult):
         return Shown(media=_made(result), footer=line)
     empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
-    notes = [_("The model returned an empty answer") if empty else "", line, sessions.why_not(result)]
+    notes = [_("The model returned an empty answer") if empty else "", line, session_turns.why_not(result)]
     note = " · ".join(filter(None, notes))
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 

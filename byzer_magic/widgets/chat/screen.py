@@ -34,6 +34,8 @@ def show(context: Context, item: ChatViewSpec) -> None:
     manager = context.manager
     manager.reach(item.model, item.ray_address)
     capabilities = manager.run(manager.capabilities(item.model))
+    if item.session:
+        manager.run(context.sessions.pull(manager, item.model, item.session))
 
     from IPython.display import DisplayHandle, display
 

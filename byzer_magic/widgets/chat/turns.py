@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from byzer_magic.client import sessions
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.rendering.answer.safe import safe
-from byzer_magic.results import Result
+from byzer_magic.results import Result, turns as session_turns
 from byzer_magic.types import Media, Message
 
 NUMBERS = itertools.count(1)
@@ -39,7 +38,7 @@ class Turn:
     def take(self, result: Result) -> None:
         """Store the answer, and what of it is context of the next prompt."""
         self.result = result
-        self.replies = sessions.replies(result)
+        self.replies = session_turns.replies(result)
 
     @property
     def text(self) -> str:

@@ -21,9 +21,9 @@ from byzer_magic.magics.show import Notebook
 from byzer_magic.rendering import results as rendered
 from byzer_magic.rendering.answer import columns as columns_view, view
 from byzer_magic.results import ChatResult, ImageResult, SpeakResult
-from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, ImageItem, ImageRequest, SpeakRequest
 from tests.exchanges import exchange, interrupt
+from tests.pools import Near
 
 ANSWER = "A paid answer."
 
@@ -55,8 +55,7 @@ def chats(monkeypatch: pytest.MonkeyPatch, output: Any, *items: Any) -> Chats:
 
 
 def ask(talk: Chats, line: str) -> None:
-    manager: Any = SimpleNamespace(iterate=LOOP.iterate, runs=lambda _alias: True)
-    talk.chat(manager, parser.parse_chat(line), "Hello")
+    talk.chat(Near(), parser.parse_chat(line), "Hello")
 
 
 def namespace(talk: Chats) -> dict[str, Any]:

@@ -27,7 +27,7 @@ API_KEY = f"{PARAM}saas.api_key"
 
 def desk(values: Mapping[str, str], variables: Mapping[str, Any] | None = None, choice: str = "") -> Controller:
     context = Context(
-        manager=Manager(), output=cast("Output", None), shell=None, variables=lambda: variables or {}, sessions={},
+        manager=Manager(), output=cast("Output", None), shell=None, variables=lambda: variables or {},
         has_kernel=True,
     )  # fmt: skip
     return Controller(context, values, choice)
