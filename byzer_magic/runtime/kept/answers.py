@@ -119,7 +119,7 @@ class Answers:
         kept = [record for record in self._records.values() if not record.dropped]
         if len(kept) >= self._bounds.answers and not self._drop_oldest():
             raise errors.Overloaded(
-                _("{count} answers are running in the background, as many as are kept.", count=len(kept)),
+                _("As many answers are running in the background as are kept ({count}).", count=len(kept)),
                 _("End one with attach ID --cancel (`answers` lists them), or ask without --background."),
             )
         record = Record(about, capability, words, request, now)

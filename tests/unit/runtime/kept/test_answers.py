@@ -49,7 +49,7 @@ def test_the_answer_that_ended_first_makes_room_and_says_so() -> None:
 def test_answers_that_are_running_are_not_dropped() -> None:
     answers = Answers(Bounds(answers=1))
     begun(answers, "a")
-    with pytest.raises(errors.Overloaded, match="1 answers are running in the background"):
+    with pytest.raises(errors.Overloaded, match=r"running in the background as are kept \(1\)"):
         begun(answers, "b")
     assert states(answers) == {"a": "running"}
 
