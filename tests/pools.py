@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from byzer_magic import errors, request_ids
-from byzer_magic.capabilities import TABLE
 from byzer_magic.client.connection import Connection
 from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.kept.verbs import Kept
@@ -35,7 +34,7 @@ class Pool:
 
     def __init__(self, answer: Handler = nothing) -> None:
         self.kept = Kept(lambda: ())
-        self.methods = self.kept.methods() | {name.value: self.kept.keeping(name.value, answer) for name in TABLE}
+        self.methods = self.kept.methods(lambda _capability, request: answer(request))
 
     async def stream(self, method: str, body: Any = None, request_id: str | None = None) -> AsyncIterator[Any]:
         """Yield what a method yields."""

@@ -16,7 +16,7 @@ from byzer_magic.errors import CannotConnect, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed, localized
 from byzer_magic.request_ids import short
 from byzer_magic.results import Result, turns as session_turns
-from byzer_magic.types import Message
+from byzer_magic.types import ChatRequest, Message
 
 Keep = Callable[[Result], object]
 
@@ -115,7 +115,12 @@ def leave(context: Context, exchange: Exchange, session: str, turn: int) -> None
     if session in context.sessions:  # what its deployment may not have of it
         context.manager.run(context.sessions.push(context.manager, exchange.alias, session))
     background = Background(context.manager, exchange, session, turn)
-    context.manager.run(background.begin())
+    if (known := context.manager.run(background.begin())) is not None:  # by the journal
+        context.keep(known)
+        context.output.text(str(known))
+        if session and isinstance(exchange.request, ChatRequest):
+            remember(context, exchange.alias, session, exchange.request.messages, known)
+        return
     context.output.text(short(background.id))
     context.output.say(
         gettext("The answer goes on in {alias}; to see it: attach {id}", alias=exchange.alias, id=short(background.id))

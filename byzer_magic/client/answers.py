@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,10 +15,11 @@ import msgspec
 
 from byzer_magic import request_ids
 from byzer_magic.capabilities import TABLE, Capability
+from byzer_magic.client import journaling
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.client.manager import Manager
-from byzer_magic.errors import ByzerError, CommandError, RequestError
+from byzer_magic.errors import ByzerError, CommandError, JournalError, RequestError
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.request_ids import PREFIX, short
 from byzer_magic.results import Result
@@ -70,8 +73,8 @@ class Background:
         await link.call("keep", about)
         return await self.exchange.run(show)
 
-    async def begin(self) -> None:
-        """Send the request, and return once its deployment has it.
+    async def begin(self) -> Result | None:
+        """Send the request, and return once its deployment has it; return the result where the journal knew it.
 
         Raises:
             ByzerError: it was refused.
@@ -82,11 +85,13 @@ class Background:
                 await asyncio.wait([task], timeout=BEGIN_SECONDS)
                 if task.done():
                     break
-        finally:
-            if task.done():
-                await task
-            else:
-                task.cancel()
+        except BaseException:
+            task.cancel()
+            raise
+        if task.done() and (result := task.result()).journal is not None:
+            return result
+        task.cancel()
+        return None
 
     async def _has_begun(self) -> bool:
         found = await _listed(self._manager, await _alias(self._manager, self.exchange.alias))
@@ -179,7 +184,7 @@ async def attached(manager: Manager, found: Found) -> Exchange:
     answer: KeptAnswer = await link.call("answers", AnswersRequest(found.answer.id))
     kind = TABLE[Capability(answer.capability)].request
     request: Request = msgspec.msgpack.decode(answer.request, type=kind)
-    pieces = _Pieces(manager, answer)
+    pieces = _Pieces(manager, answer, request)
     exchange = Exchange(pieces, found.alias, request)
     pieces.collector = exchange.collector
     return exchange
@@ -203,15 +208,16 @@ class _Pieces:
 
     collector: AnyCollector
 
-    def __init__(self, manager: Manager, answer: KeptAnswer) -> None:
+    def __init__(self, manager: Manager, answer: KeptAnswer, request: Request) -> None:
         self._manager = manager
         self._answer = answer
+        self._request = request
 
     async def ask(self, alias: str, _request: Request, /) -> AsyncIterator[Any]:
         """Yield the items; the collector's clock shows when each of them came."""
         from byzer_magic.runtime.transport.messages import AttachRequest
 
-        collector = self.collector
+        collector, played = self.collector, list[Any]()
         collector.start(ago=self._answer.age)
         link = await self._manager.connection.link(alias)
         try:
@@ -220,11 +226,35 @@ class _Pieces:
                 async for piece in pieces:
                     collector.moment = piece.seconds
                     if piece.item is not None:
+                        played.append(piece.item)
                         yield piece.item
                         collector.moment = None
         except ByzerError as err:
             err.details["id"] = self._answer.id
             raise
+        await self._write(alias, played)
+
+    async def _write(self, alias: str, items: list[Any]) -> None:
+        """Put a complete answer into the journal where the process that asked for it has not lived to do that."""
+        from byzer_magic.journal import keys
+
+        store = journaling.store_for(self._manager)
+        if store is None or any(item.digest and not item.data for item in keys.media_of(self._request)):
+            return
+        with contextlib.suppress(JournalError):
+            if store.find(self._answer.id, by="request_id") is not None:
+                return
+            with journaling.using(journaling.How(read=False)):
+                written = journaling.asked(
+                    self._manager, store, alias, self._request, self._answer.id, functools.partial(_played, items)
+                )
+                async for _item in written:
+                    pass
+
+
+async def _played(items: list[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
 
 
 async def _listed(manager: Manager, alias: str) -> list[KeptAnswer]:

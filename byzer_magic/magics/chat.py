@@ -121,7 +121,7 @@ class Chats:
         background = Background(manager, exchange, session, len(messages) - 1)
 
         def keep(result: Result) -> None:
-            if not session:
+            if not session or result.journal is not None:
                 self._keep(manager, item, messages, result)
                 return
             self._give(item, Answers([result]) if item.df else result)

@@ -93,12 +93,11 @@ class Pool:
         attach_log(plan.hidden)
         self._server = Server(
             {
-                **{name.value: self._kept.keeping(name.value, functools.partial(self._ask, name)) for name in TABLE},
-                **self._kept.methods(),
+                **self._kept.methods(self._ask),
                 "stat": self._stat,
                 "follow": self._follow,
                 "history": self._history,
-                "watch": self._watch,
+                "watch": lambda _nothing: self._events.follow(),
                 "logs": self._logs,
                 "scale": self._upkeep.scale,
                 "drain": self._lifecycle.drain,
@@ -201,10 +200,6 @@ class Pool:
         message = _("{alias} could not be loaded: {error}", alias=alias, error=self._error)
         hint = _("See logs --model {alias}, then deploy it again with --replace.", alias=alias)
         self._admission.close(errors.NotDeployed(message, hint))
-
-    async def _watch(self, _nothing: None) -> AsyncIterator[Event]:
-        async for event in self._events.follow():
-            yield event
 
     # ---- requests
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from byzer_magic import errors, request_ids
+from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.results import ChatResult, turns
@@ -19,6 +20,8 @@ from byzer_magic.runtime.kept.sessions import Sessions
 from byzer_magic.runtime.transport import attachments, messages, protocol
 from byzer_magic.runtime.transport.server import Handler
 from byzer_magic.types import ChatChunk, ChatRequest, Message, Request
+
+Ask = Callable[[Capability, Any], AsyncIterator[Any]]
 
 EXPECTED = 100
 """Requests that were announced, and have not come yet."""
@@ -41,9 +44,14 @@ class Kept:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """Of the answers that are running, by id."""
 
-    def methods(self) -> dict[str, Handler]:
-        """Return the methods that clients call."""
+    def methods(self, ask: Ask) -> dict[str, Handler]:
+        """Return the methods that clients call: requests, and what is kept.
+
+        Args:
+            ask: answers a request for a capability.
+        """
         return {
+            **{each.value: self._keeping(each.value, functools.partial(ask, each)) for each in TABLE},
             "keep": self._keep,
             "answers": self._list,
             "attach": self._attach,
@@ -59,7 +67,7 @@ class Kept:
 
     # ---- answers
 
-    def keeping(self, capability: str, handler: Handler) -> Handler:
+    def _keeping(self, capability: str, handler: Handler) -> Handler:
         """Return a handler whose requests go on without their clients where that was announced."""
 
         def handle(request: Request) -> AsyncIterator[Any]:
