@@ -196,6 +196,7 @@ class Model(Chatting):
         budget: float | None = None,
         dry_run: bool = False,
         journal: bool = True,
+        fresh: bool = False,
         system: str | None = None,
         image: str | None = None,
         audio: str | None = None,
@@ -222,6 +223,7 @@ class Model(Chatting):
             dry_run: return an `Estimate` of rows, tokens and cost, and ask nothing.
             journal: whether answers are kept in the project's journal and come from there: no row is paid twice, and
                 equal rows once.
+            fresh: ask also what the journal knows.
             system: a system prompt.
             image: the column with an image for each row: paths, URLs, bytes, PIL images.
             audio: the column with the audio to transcribe, or to go with the prompt.
@@ -243,7 +245,7 @@ class Model(Chatting):
         """
         return resolve(MAP)(
             self.manager, self.alias, rows, prompt=prompt, out=out, schema=schema, concurrency=concurrency,
-            budget=budget, dry_run=dry_run, journal=journal, system=system, image=image, audio=audio,
+            budget=budget, dry_run=dry_run, journal=journal, fresh=fresh, system=system, image=image, audio=audio,
             documents=documents, capability=capability, timeout=timeout, options=options,
         )  # fmt: skip
 

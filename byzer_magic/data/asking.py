@@ -10,13 +10,14 @@ from typing import Any, cast
 
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
-from byzer_magic.client import arguments, structured
+from byzer_magic.client import arguments, journaling, structured
 from byzer_magic.client.converse import Exchange
 from byzer_magic.client.embedding import CHARACTERS_AT_ONCE
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
 from byzer_magic.client.typed import Typed
 from byzer_magic.data import columns, schema
+from byzer_magic.data.kept import Kept
 from byzer_magic.data.rows import Row
 from byzer_magic.data.schema import Shape
 from byzer_magic.data.template import NotAskable, Template, written
@@ -92,9 +93,10 @@ class Asker(ABC):
 
     at_once = 1
 
-    def __init__(self, manager: Manager, alias: str, question: Question, note: Note) -> None:
+    def __init__(self, manager: Manager, alias: str, question: Question, note: Note, kept: Kept | None = None) -> None:
         self.question = question
         self.note = note
+        self.kept = kept
         self._manager = manager
         self._alias = alias
 
@@ -191,8 +193,22 @@ class Embed(Asker):
     async def ask(self, rows: Sequence[Row]) -> list[Any]:
         """Return the embeddings; equal texts are sent once, and a row that is refused takes no other with it."""
         texts: list[Any] = [_or_error(self.question.text, row) for row in rows]
-        known = await self._embedded(list(dict.fromkeys(text for text in texts if isinstance(text, str))))
-        return [known[text] if isinstance(text, str) else text for text in texts]
+        wanted = list(dict.fromkeys(text for text in texts if isinstance(text, str)))
+        if self.kept is None:
+            found = await self._embedded(wanted)
+        else:
+            found = self._known(wanted, self.kept)
+            with journaling.using(self.kept.by_text):
+                found |= await self._embedded([text for text in wanted if text not in found])
+        return [found[text] if isinstance(text, str) else text for text in texts]
+
+    def _known(self, texts: list[str], kept: Kept) -> dict[str, Any]:
+        """Return the embeddings that the journal has."""
+        found = {}
+        for text, (vector, where, usage) in kept.embeddings(texts, self.question.options).items():
+            self.note(EmbedResult(model=self._alias, vectors=vector, journal=where, usage=usage))
+            found[text] = vector
+        return found
 
     async def _embedded(self, texts: list[str]) -> dict[str, Any]:
         if not texts:
@@ -313,7 +329,7 @@ _OUT: dict[Capability, tuple[str, Callable[[], columns.Column]]] = {
 """The column of each capability where none is named, and what makes it."""
 
 
-def asker_for(manager: Manager, alias: str, question: Question, note: Note) -> Asker:
+def asker_for(manager: Manager, alias: str, question: Question, note: Note, kept: Kept | None = None) -> Asker:
     """Return what asks a question.
 
     Args:
@@ -321,9 +337,10 @@ def asker_for(manager: Manager, alias: str, question: Question, note: Note) -> A
         alias: the deployment.
         question: what is asked about each row.
         note: called with each response.
+        kept: the journal, where one is used.
     """
     kind = TypedChat if question.typed is not None else _ASKERS[question.capability]
-    return kind(manager, alias, question, note)
+    return kind(manager, alias, question, note, kept)
 
 
 def shape_for(question: Question, out: str | None) -> Shape:

@@ -40,7 +40,8 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
 def estimate(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Estimate:
     """Return what a run would take."""
     run = manager.run(prepared(manager, alias, frame, wanted, priced=True))
-    return estimated(run.rows, run.asker, run.price, none_known, once=False)
+    known = run.kept.known if run.kept else none_known
+    return estimated(run.rows, run.asker, run.price, known, once=run.kept is not None)
 
 
 def map_frame(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from byzer_magic.catalog import prices
+from byzer_magic.client import journaling
 from byzer_magic.client.manager import Manager
 from byzer_magic.data import table
 from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
 from byzer_magic.data.flow import Flow
+from byzer_magic.data.kept import Kept, kept_for
 from byzer_magic.data.pace import Pace
 from byzer_magic.data.purse import Purse
 from byzer_magic.data.rows import Row, Rows, names_of
@@ -40,6 +43,7 @@ class Run:
         stat: the deployment's counters.
         question: what is asked about each row.
         price: of the model, where it is known.
+        kept: the journal, where one is used.
     """
 
     def __init__(
@@ -50,7 +54,8 @@ class Run:
         wanted: Wanted,
         stat: ModelStat,
         question: Question,
-        price: prices.Price | None,
+        price: prices.Price | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.model = alias
         self.frame = frame
@@ -60,7 +65,10 @@ class Run:
         self._started = time.monotonic()
         self._wanted = wanted
         self.sums = Sums(len(self.rows), self._started)
-        self.asker: Asker = asker_for(manager, alias, question, self.sums.response)
+        self.kept = kept
+        self.asker: Asker = asker_for(manager, alias, question, self.sums.response, kept)
+        self._asked: dict[Row, asyncio.Future[set[Row]]] = {}
+        """Rows in flight: an equal one waits, and finds the answer in the journal. The result has those answered."""
         self.shape: Shape = shape_for(question, wanted.out)
         table.check_names(self.shape, frame)
         self.table = Table(self.shape)
@@ -88,12 +96,35 @@ class Run:
         return found
 
     async def _ask(self, rows: Sequence[Row]) -> list[Any]:
-        values = await self.asker.ask(rows)
+        async with self._alone(rows):
+            values = await self.asker.ask(rows)
         return [value if isinstance(value, Exception) else self.shape.split(value) for value in values]
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, rows: Sequence[Row]) -> AsyncIterator[None]:
+        """Wait while equal rows are asked about: their answers will be in the journal."""
+        if self.kept is None:
+            yield
+            return
+        names = set(map(_name, rows))
+        while (running := next((found for name in names if (found := self._asked.get(name))), None)) is not None:
+            await asyncio.wait([running])
+            names -= running.result()
+        ended = asyncio.get_running_loop().create_future()
+        self._asked |= dict.fromkeys(names, ended)
+        answered: set[Row] = set()
+        try:
+            yield
+            answered = names
+        finally:
+            for name in names:
+                del self._asked[name]
+            ended.set_result(answered)
 
     async def run(self) -> None:
         """Ask about all rows, or until the run ends early."""
-        await self.flow.run()
+        with journaling.using(self.kept.how) if self.kept else contextlib.nullcontext():
+            await self.flow.run()
 
     # ---- what is shown meanwhile
 
@@ -126,7 +157,17 @@ async def prepared(manager: Manager, alias: str, frame: Any, wanted: Wanted, *, 
     question = wanted.question(capabilities, names_of(frame))
     stat = await manager.stat(alias)
     price = await price_of(manager, stat) if priced or wanted.budget is not None else None
-    return Run(manager, alias, frame, wanted, stat, question, price)
+    kept = await kept_for(manager, alias, fresh=wanted.fresh) if wanted.journal else None
+    return Run(manager, alias, frame, wanted, stat, question, price, kept)
+
+
+def _name(row: Row) -> Row:
+    """Return what equal rows have in common, as a key."""
+    try:
+        hash(row)
+    except TypeError:  # lists of documents, arrays of pixels
+        return (repr(row),)
+    return row
 
 
 def in_flight(stat: ModelStat) -> int:

@@ -25,6 +25,7 @@ class Wanted:
     concurrency: int | None = None
     budget: float | None = None
     journal: bool = True
+    fresh: bool = False
     system: str | None = None
     image: str | None = None
     audio: str | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -12,10 +15,12 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.catalog import prices
+from byzer_magic.client import journaling
 from byzer_magic.client.model import Model
 from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.runtime.transport.messages import ModelIdentity
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, EmbeddingBatch, Ranking, TranscriptChunk, Usage
+from byzer_magic.types import ChatChunk, EmbeddingBatch, Ranking, Request, TranscriptChunk, Usage
 from tests.answering import Answering
 
 
@@ -33,6 +38,17 @@ class Deployed(Answering):
     """A deployment of a model with a price, or of one that has none."""
 
     title = ""
+    digest = ""
+    """Identifies the model; without it there is no journal."""
+
+    async def identity(self, _alias: str) -> ModelIdentity | None:
+        return ModelIdentity(digest=self.digest, kind="saas/openai", title="m") if self.digest else None
+
+    async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
+        """Ask as `Manager.ask` does: with the journal around it."""
+        store, plain = journaling.store_for(self), functools.partial(super().ask, alias, request)
+        async for item in journaling.asked(self, store, alias, request, "", plain) if store else plain():
+            yield item
 
     async def stat(self, alias: str) -> ModelStat:
         found = await super().stat(alias)
@@ -188,3 +204,95 @@ def test_map_stops_at_its_budget() -> None:
     assert found.attrs["byzer"]["response"]["unanswered"] == 1_000 - answered
     whole = priced("y" * 400).map(texts.iloc[:10], "{text}", budget=0.05)
     assert whole.response.notna().all()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder, with a journal of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(journaling, "JOURNAL", journaling.Journal())
+    yield tmp_path
+    journaling.JOURNAL.turn(on=None)
+
+
+def journaled(*answers: Any, **more: Any) -> Model:
+    """A new process's model: what it is asked is counted from 0."""
+    manager = Deployed(*answers, **more)
+    manager.digest = "gpt-4o at example.com"
+    return Model("m", manager)
+
+
+@pytest.mark.usefixtures("project")
+def test_map_pays_no_row_twice() -> None:
+    texts = pd.DataFrame({"text": [f"text {number % 40}" for number in range(100)]})
+    first = journaled(echo)
+    found = first.map(texts, "Say {text}", out="o", concurrency=8)
+    assert found.o.tolist() == [f"Echo: Say text {number % 40}" for number in range(100)]
+    assert len(sent(first)) == 40
+    estimate = journaled(echo).map(pd.concat([texts, texts + "!"]), "Say {text}", dry_run=True)
+    assert (estimate.known, estimate.equal, estimate.to_ask) == (100, 60, 40)
+    second = journaled(echo)
+    pd.testing.assert_frame_equal(second.map(texts, "Say {text}", out="o"), found)
+    assert sent(second) == []
+    fresh = journaled("another")
+    assert set(fresh.map(texts, "Say {text}", out="o", fresh=True).o) == {"another"}
+    assert len(sent(fresh)) >= 40
+    apart = journaled(echo)
+    apart.map(texts.iloc[:3], "Say {text}", journal=False)
+    assert len(sent(apart)) == 3
+
+
+@pytest.mark.usefixtures("project")
+def test_map_asks_again_only_what_has_failed() -> None:
+    texts = pd.DataFrame({"text": [f"text {number}" for number in range(50)]})
+    first = journaled(lambda request: errors.BadRequest("no") if "7" in request.messages[-1].content else "yes")
+    assert first.map(texts, "Say {text}").response_error.notna().sum() == 5
+    second = journaled("yes")
+    assert second.map(texts, "Say {text}").response.tolist() == ["yes"] * 50
+    assert len(sent(second)) == 5
+
+
+@pytest.mark.usefixtures("project")
+def test_map_embeddings_are_known_text_by_text() -> None:
+    def answer(request: Any) -> list[EmbeddingBatch]:
+        vectors = np.array([[len(text), ord(text[-1])] for text in request.texts], "<f4")
+        return [EmbeddingBatch(0, 2, vectors.tobytes(), usage=Usage(len(request.texts), 0, 0.001, "USD"))]
+
+    def embedding() -> Model:
+        return journaled(answer, capabilities=("embed",))
+
+    texts = pd.DataFrame({"text": [f"text {number % 90}" for number in range(200)]})
+    first = embedding()
+    found = first.map(texts, "{text}").embedding
+    asked = [text for request in sent(first) for text in request.texts]
+    assert sorted(asked) == sorted(set(texts.text))
+    second = embedding()
+    more = pd.concat([pd.DataFrame({"text": ["new"]}), texts.iloc[::-1]])
+    again = second.map(more, "{text}").embedding
+    assert [request.texts for request in sent(second)] == [["new"]]
+    assert [cell.tolist() for cell in again[1:]] == [cell.tolist() for cell in found[::-1]]
+    entries = list(journaling.JOURNAL.store(second.manager.settings).search())
+    assert len(entries) == 91
+    assert sum(entry.cost or 0 for entry in entries) == pytest.approx(0.001 * (len(sent(first)) + 1))
+
+
+def test_map_interrupted_returns_what_is_done(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project
+    lines: list[str] = []
+    asked = journaled(echo)
+    real = asked.manager.run
+
+    def interrupted(work: Any) -> Any:
+        found = real(work)
+        if lines_of(work) == "Run.run":
+            raise KeyboardInterrupt
+        return found
+
+    def lines_of(work: Any) -> str:
+        return str(work.__qualname__)
+
+    monkeypatch.setattr(asked.manager, "run", interrupted)
+    monkeypatch.setattr(asked.manager.reporter, "say", lines.append)
+    found = asked.map(pd.DataFrame({"text": ["a", "b"]}), "{text}")
+    assert found.response.tolist() == ["Echo: a", "Echo: b"]
+    assert "Interrupted. 2 of 2 rows" in lines[-1]

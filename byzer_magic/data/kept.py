@@ -1,0 +1,144 @@
+"""The journal of a run: what is known is not asked, and each text that is embedded is an entry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+import msgspec
+
+from byzer_magic.client import journaling
+from byzer_magic.client.adapters import with_adapter
+from byzer_magic.client.journaling import How
+from byzer_magic.client.manager import Manager
+from byzer_magic.errors import JournalError
+from byzer_magic.journal import keys
+from byzer_magic.journal.entry import COMPLETE, Entry
+from byzer_magic.journal.store import Store
+from byzer_magic.types import EmbeddingBatch, EmbedRequest, FromJournal, Request, Usage
+
+Known = tuple[Any, FromJournal, Usage | None]
+"""An embedding, where it comes from, and what it took at first."""
+
+
+class Kept:
+    """The journal, for the requests of one run to one model.
+
+    Args:
+        store: the journal of the project.
+        model: what identifies the model.
+        adapter: the LoRA adapter that the alias names; empty for none.
+        fresh: whether what is known is asked again.
+    """
+
+    def __init__(self, store: Store, model: str, adapter: str = "", *, fresh: bool = False) -> None:
+        self.store = store
+        self._model = model
+        self._adapter = adapter
+        self._fresh = fresh
+
+    @property
+    def how(self) -> How:
+        """Return how the requests of a row go with the journal: equal ones have one answer."""
+        return How(store=self.store, sample=0, fresh=self._fresh)
+
+    def key(self, request: Request) -> str:
+        """Return the key of the answer to a request."""
+        request = with_adapter(request, self._adapter) if self._adapter else request
+        return self.key_as_sent(request)
+
+    def key_as_sent(self, request: Request) -> str:
+        """Return the key of the answer to a request that has its adapter."""
+        return keys.key_of(self._model, keys.canonical(request))
+
+    def known(self, requests: Sequence[Request]) -> list[bool]:
+        """Return for each request whether its answer is known."""
+        if self._fresh:
+            return [False] * len(requests)
+        found = [self.key(request) for request in requests]
+        known = self.store.has(found)
+        return [key in known for key in found]
+
+    # ---- embeddings: several texts in a request
+
+    def embeddings(self, texts: Sequence[str], options: dict[str, Any]) -> dict[str, Known]:
+        """Return those of some texts whose embedding is known."""
+        if self._fresh:
+            return {}
+        key_of = {text: self.key(EmbedRequest(texts=[text], options=options)) for text in texts}
+        known = self.store.has(list(key_of.values()))
+        found = {text: self.store.find(key) for text, key in key_of.items() if key in known}
+        return {text: _embedding(entry) for text, entry in found.items() if entry is not None}
+
+    @property
+    def by_text(self) -> How:
+        """Return how a request for several embeddings is kept: text by text. What is known is not in the request."""
+        return How(store=cast("Store", _ByText(self)), sample=0, read=False)
+
+
+class _ByText:
+    """Takes the entry of a request for several embeddings as entries of one text each."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
+    def add(self, entry: Entry, attached: Sequence[bytes] = ()) -> Future[int]:
+        """Write the entries; the future is that of the last one, and they are committed in their order."""
+        if entry.status != COMPLETE:
+            return self._kept.store.add(entry, attached)
+        request = msgspec.json.decode(entry.request)
+        batches = [item for _seconds, item in entry.pieces if isinstance(item, EmbeddingBatch)]
+        size = 4 * batches[0].dimensions if batches else 0
+        data = b"".join(batch.data for batch in batches)
+        texts: list[str] = request["embed"]
+        if not size or len(data) != size * len(texts):  # not what was asked for, and so not known
+            return self._kept.store.add(msgspec.structs.replace(entry, key=""), attached)
+        done: Future[int] | None = None
+        for index, text in enumerate(texts):
+            alone = EmbedRequest(texts=[text], options=request["options"])
+            batch = EmbeddingBatch(0, size // 4, data[index * size : (index + 1) * size])
+            usage = _share(entry.usage, len(texts), index)
+            sent = keys.canonical(alone)
+            part = msgspec.structs.replace(
+                entry, key=self._kept.key_as_sent(alone), asked=keys.key_of(f"alias {entry.alias}", sent),
+                request=sent.decode(), prompt=text, usage=usage,
+                pieces=[(entry.total, msgspec.structs.replace(batch, usage=usage))],
+            )  # fmt: skip
+            done = self._kept.store.add(part)
+        return done or self._kept.store.add(entry, attached)
+
+
+def _share(usage: Usage | None, count: int, index: int) -> Usage | None:
+    """Return the part of a request's usage that is one text's; the parts add up to it."""
+    if usage is None:
+        return None
+    tokens = usage.prompt_tokens // count + (index < usage.prompt_tokens % count)
+    return Usage(tokens, 0, None if usage.cost is None else usage.cost / count, usage.currency)
+
+
+def _embedding(entry: Entry) -> Known:
+    import numpy as np
+
+    data = b"".join(item.data for _seconds, item in entry.pieces if isinstance(item, EmbeddingBatch))
+    return np.frombuffer(data, "<f4"), FromJournal(entry.id, entry.at), entry.usage
+
+
+async def kept_for(manager: Manager, alias: str, *, fresh: bool) -> Kept | None:
+    """Return the project's journal for a model; None where it cannot be used, which has been said.
+
+    Args:
+        manager: connects to the deployment.
+        alias: the deployment.
+        fresh: whether what is known is asked again.
+    """
+    alias, adapter = await manager.named(alias)
+    identity = await manager.identity(alias)
+    if identity is None:
+        return None
+    try:
+        store = journaling.JOURNAL.store(manager.settings)
+    except JournalError as err:
+        journaling.JOURNAL.problem(manager, err)
+        return None
+    return Kept(store, identity.digest, adapter, fresh=fresh)
