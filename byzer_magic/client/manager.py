@@ -7,17 +7,13 @@ Everything asynchronous is written once, as coroutines and async iterators of `M
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from byzer_magic import config, errors, request_ids
-from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client import deploying, follow, journaling
-from byzer_magic.client.adapters import with_adapter
-from byzer_magic.client.capable import capable_hint
+from byzer_magic import config
+from byzer_magic.capabilities import Capability
+from byzer_magic.client import answering, deploying, follow
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
@@ -326,7 +322,7 @@ class Manager:
         """Return the alias and the LoRA adapter that a name stands for: ``alias``, or ``alias:adapter``."""
         return await self.connection.named(name)
 
-    async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
+    def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
         """Yield the response: Waiting while it is queued, Dispatched (which worker), then the capability's chunks.
 
         After a colon, the alias may be followed by the LoRA adapter that is to answer. The request has the id on which
@@ -338,38 +334,7 @@ class Manager:
             RequestError: the response is incomplete; the chunks yielded so far are valid.
             CommandError: both the name and the request choose an adapter.
         """
-        alias, adapter = await self.named(alias)
-        if adapter:
-            request = with_adapter(request, adapter)
-        request_id = request_ids.CURRENT.get() or request_ids.new()
-        send = functools.partial(self._sent, alias, request, request_id)
-        store = journaling.store_for(self)
-        items = send() if store is None else journaling.asked(self, store, alias, request, request_id, send)
-        async with aclosing(items) as found:  # type: ignore[type-var]  # a generator
-            async for item in found:
-                yield item
-
-    async def _sent(self, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:
-        """Send a request to a pool, and yield what arrives."""
-        link = await self.connection.link(alias)
-        try:
-            async with aclosing(link.stream(method_for(request).value, request, request_id)) as items:  # type: ignore[type-var]  # a generator
-                async for item in items:
-                    yield item
-        except errors.ByzerError as err:
-            err.details["id"] = request_id
-            if isinstance(err, errors.Unsupported) and "needs" in err.details:  # else an engine's, about an option
-                hint = await self._capable_of(err.details["needs"])
-                raise errors.Unsupported(err.message, hint, **err.details) from None
-            raise
-
-    async def _capable_of(self, needs: list[str]) -> str:
-        """Return the hint that names the deployments with all these capabilities."""
-        capable: list[str] = []
-        with contextlib.suppress(errors.ClusterError):  # the hint is not worth another error
-            await asyncio.to_thread(self.ensure)
-            capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
-        return capable_hint(needs, capable)
+        return answering.answered(self, alias, request)
 
     async def identity(self, alias: str) -> ModelIdentity | None:
         """Return which model a deployment is; None where its pool is of a version that does not say that.

@@ -67,3 +67,16 @@ class JournalClearSpec(Spec):
 
     older: float | None = option(None, help=_("those older than this (30d, 12h)"), kind="duration")
     all: bool = option(default=False, help=_("all of them"), kind="bool")
+
+
+@command(
+    "receipt", run="byzer_magic.actions.receipt:receipt",
+    notebook_only=_("A shell has no cells; with a journal, see: byzerllm journal"),
+)  # fmt: skip
+class ReceiptSpec(Spec):
+    """What the requests of a notebook have used."""
+
+    summary = _("Show what each cell has used since the kernel started: requests, tokens, cost, TTFT, what was saved.")
+    examples = ("receipt", "receipt --df")
+
+    df: bool = option(default=False, help=_("return a pandas DataFrame"), kind="bool")

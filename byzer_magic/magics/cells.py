@@ -1,4 +1,4 @@
-"""Which cell of which notebook runs: requests are counted by it, and the journal has it."""
+"""Which cell of which notebook runs: requests are counted by it, the journal has it, and the receipt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from byzer_magic.client.journaling import SCOPE
+from byzer_magic.client.ledger import LEDGER, Cell
 from byzer_magic.journal.entry import Origin
 from byzer_magic.widgets.context import cell_of
 
@@ -14,11 +15,23 @@ from byzer_magic.widgets.context import cell_of
 def install(shell: Any) -> Callable[[], None]:
     """Note each cell before it runs; return what removes that again."""
 
-    def begin(_info: object = None) -> None:
-        SCOPE.begin(origin_of(shell))
+    def begin(info: Any = None) -> None:
+        origin = origin_of(shell)
+        SCOPE.begin(origin)
+        source = str(getattr(info, "raw_cell", None) or "")
+        LEDGER.begin(Cell.of(source, number=shell.execution_count, id=origin.cell))
+
+    def end(_result: object = None) -> None:
+        LEDGER.end()
 
     shell.events.register("pre_run_cell", begin)
-    return lambda: shell.events.unregister("pre_run_cell", begin)
+    shell.events.register("post_run_cell", end)
+
+    def remove() -> None:
+        shell.events.unregister("pre_run_cell", begin)
+        shell.events.unregister("post_run_cell", end)
+
+    return remove
 
 
 def origin_of(shell: Any) -> Origin:

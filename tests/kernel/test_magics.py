@@ -414,6 +414,13 @@ def test_cell_that_runs_again_is_answered_from_the_journal(deployed: Kernel, pro
     listed = deployed.run("%byzer journal once")
     assert "hello, once" in str(listed.shown)
     assert deployed.run("frame = %byzer journal --df\nlen(frame)").value == "4"
+    receipt = str(deployed.run("%byzer receipt").shown[-1]["text/plain"])
+    _head, asked, known = [" ".join(line.split()) for line in receipt.split("\n")[:3]]
+    assert "%%chat m hello, once m 1 " in asked
+    assert "%%chat m hello, once m 1 1 0 + 0" in known
+    assert "m 1 1 " not in asked
+    last = "f = %byzer receipt --df\nlist(f.tail(2)[['requests', 'from_journal']].itertuples(index=False, name=None))"
+    assert deployed.run(last).value == "[(2, 0), (2, 2)]"
     deployed.run("%byzer journal off\nos.chdir(home)")
     assert received(provider) == before + 4
     assert "from the journal" not in str(deployed.run("%%chat m\nhello, once").shown)

@@ -1,0 +1,64 @@
+"""How a request gets its answer: from the journal, where it is there, else from a pool; counted in any case.
+
+This is the one way of all faces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic import errors, request_ids
+from byzer_magic.capabilities import method_for
+from byzer_magic.client import journaling
+from byzer_magic.client.adapters import with_adapter
+from byzer_magic.client.capable import capable_hint
+from byzer_magic.client.ledger import LEDGER, Counting
+from byzer_magic.types import Request
+
+if TYPE_CHECKING:
+    from byzer_magic.client.manager import Manager
+
+
+async def answered(manager: Manager, alias: str, request: Request) -> AsyncIterator[Any]:
+    """Yield the response; see `Manager.ask`."""
+    alias, adapter = await manager.named(alias)
+    if adapter:
+        request = with_adapter(request, adapter)
+    request_id = request_ids.CURRENT.get() or request_ids.new()
+    send = functools.partial(_sent, manager, alias, request, request_id)
+    store = journaling.store_for(manager)
+    items = send() if store is None else journaling.asked(manager, store, alias, request, request_id, send)
+    with Counting(LEDGER, alias, request) as counting:
+        async with aclosing(items) as found:  # type: ignore[type-var]  # a generator
+            async for item in found:
+                counting.add(item)
+                yield item
+
+
+async def _sent(manager: Manager, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:
+    """Send a request to a pool, and yield what arrives."""
+    link = await manager.connection.link(alias)
+    try:
+        async with aclosing(link.stream(method_for(request).value, request, request_id)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                yield item
+    except errors.ByzerError as err:
+        err.details["id"] = request_id
+        if isinstance(err, errors.Unsupported) and "needs" in err.details:  # else an engine's, about an option
+            hint = await _capable_of(manager, err.details["needs"])
+            raise errors.Unsupported(err.message, hint, **err.details) from None
+        raise
+
+
+async def _capable_of(manager: Manager, needs: list[str]) -> str:
+    """Return the hint that names the deployments with all these capabilities."""
+    capable: list[str] = []
+    with contextlib.suppress(errors.ClusterError):  # the hint is not worth another error
+        await asyncio.to_thread(manager.ensure)
+        capable = [stat.model for stat in await manager.stats() if set(needs) <= set(stat.capabilities)]
+    return capable_hint(needs, capable)
