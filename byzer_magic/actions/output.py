@@ -29,6 +29,9 @@ class Output(Protocol):
     def tables(self, several: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Show several tables, one below the other."""
 
+    def bundle(self, data: dict[str, str]) -> None:
+        """Show what has a form as `text/html` and one as `text/plain`."""
+
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy while it happens."""
 

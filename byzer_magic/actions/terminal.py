@@ -58,7 +58,11 @@ class Terminal:
 
     def tables(self, several: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Write tables to stdout, with an empty line between them."""
-        self.text(tables.bundle(several)["text/plain"])
+        self.bundle(tables.bundle(several))
+
+    def bundle(self, data: dict[str, str]) -> None:
+        """Write its text to stdout."""
+        self.text(data["text/plain"])
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Write a line per stage to stderr, and while one takes long, how far it is."""

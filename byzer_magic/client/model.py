@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from byzer_magic import media
 from byzer_magic.capabilities import resolve
-from byzer_magic.client import arguments
+from byzer_magic.client import arguments, predicting
 from byzer_magic.client.chatting import Chatting, attachments
 from byzer_magic.client.connection import Connection
 from byzer_magic.client.converse import Exchange
 from byzer_magic.client.embedding import Embedding, warn_truncated
 from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import WhatIfSpec
 from byzer_magic.config import Settings
 from byzer_magic.results import (
     ChatResult,
@@ -37,6 +38,8 @@ from byzer_magic.types import (
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from byzer_magic.routing.what_if import WhatIf
 
 
 MAP = "byzer_magic.data.frames:map_rows"
@@ -306,6 +309,30 @@ class Model(Chatting):
         """
         self.manager.reach(self.alias)
         return self.manager.run(self.manager.stat(self.alias))
+
+    def what_if(self, **options: Any) -> WhatIf | None:
+        """Replay the deployment's last minutes with other workers, or with more requests; see `%byzer what_if`.
+
+        Args:
+            options: those of the command: `num_workers`, `worker_concurrency`, `min_workers`, `max_workers`,
+                `load_balance`, `max_queue`, `rpm`, `scale_load` (times as many requests), `minutes` (to go back).
+
+        Returns:
+            What was measured, the replay with the present workers, and the prediction, each with waiting times in
+            seconds; None where no request has ended in that time.
+
+        Raises:
+            CommandError: an option is out of its range, or the deployment is a route.
+            NotDeployed: nothing is deployed as this alias.
+
+        Example:
+            >>> found = bz.model("gpt4o_chat").what_if(num_workers=8)
+            >>> found is None or found.predicted.workers == (8, 8)
+            True
+        """
+        spec = WhatIfSpec(model=self.alias, **options)
+        self.manager.reach(self.alias)
+        return predicting.predict(self.manager.run(predicting.observe(self.manager, self.alias)), spec)
 
 
 def _copy(alias: str, settings: Settings, connection: Connection) -> Model:

@@ -18,6 +18,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
 from byzer_magic.routing.autoscale import Scaling
 from byzer_magic.routing.budget import PERIODS
+from byzer_magic.routing.capacity import Capacity
 from byzer_magic.routing.node_choice import PLACEMENTS
 from byzer_magic.routing.policy import POLICIES
 
@@ -173,6 +174,11 @@ class DeploySpec(Spec):
     def scaling(self) -> Scaling:
         """Return between which numbers of workers it scales by itself."""
         return Scaling.of(self.num_workers, self.min_workers, self.max_workers, self.idle)
+
+    def capacity(self, workers: int) -> Capacity:
+        """Return what it has to serve requests with, when it has so many workers."""
+        values = {name: getattr(self, name) for name in Capacity.__struct_fields__}
+        return Capacity(**{**values, "num_workers": workers})
 
 
 @command("undeploy", run="byzer_magic.actions.actions:undeploy")
@@ -393,6 +399,39 @@ class PlotSpec(Spec):
     model: str = _alias()
     minutes: float = option(10.0, help=_("minutes to go back, at most 10"), kind="float", minimum=0.1)
     ray_address: str = _ray_address()
+
+
+@command("what_if", run="byzer_magic.actions.what_if:show")
+class WhatIfSpec(Spec):
+    """Other workers, or another load, for which the last minutes of a deployment are replayed."""
+
+    summary = _(
+        "Predict waiting times: replay the requests of the last minutes with other workers, or with more requests."
+    )
+    examples = (
+        "what_if --model gpt4o_chat --num_workers 8 --worker_concurrency 4",
+        "what_if --model gpt4o_chat --scale_load 2",
+    )
+
+    model: str = _alias()
+    num_workers: int | None = _of_deploy("num_workers")
+    min_workers: int | None = _of_deploy("min_workers")
+    max_workers: int | None = _of_deploy("max_workers")
+    worker_concurrency: int | None = _of_deploy("worker_concurrency")
+    load_balance: str | None = _of_deploy("load_balance")
+    max_queue: int | None = _of_deploy("max_queue")
+    rpm: int | None = _of_deploy("rpm")
+    scale_load: float = option(
+        1.0, help=_("how many times as many requests come; 2: twice as many"), kind="float", minimum=0.01
+    )
+    minutes: float = option(10.0, help=_("minutes to go back, at most 10"), kind="float", minimum=0.1)
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
+    ray_address: str = _ray_address()
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return the values for the fields of the deployment's capacity; those that stay are None."""
+        return {name: getattr(self, name) for name in Capacity.__struct_fields__ if hasattr(self, name)}
 
 
 @command("form", run="byzer_magic.widgets.form.screen:show", notebook_only=_("In a shell, use: deploy --help"))

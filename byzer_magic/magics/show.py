@@ -59,6 +59,10 @@ class Notebook:
         """Show several tables in one output, one below the other."""
         self._show(tables.bundle(several))
 
+    def bundle(self, data: dict[str, str]) -> None:
+        """Show it in the form that the front end prefers."""
+        self._show(data)
+
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy in lines that are updated; one quiet line stays."""
         deploy, started = progress.Deploy(model), time.monotonic()

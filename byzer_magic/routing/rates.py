@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 
 MINUTE = 60.0
+SPAN = MINUTE + 0.5
+"""Seconds of a minute: requests do not all take equally long to the provider, which counts them there."""
 _ROUNDING = 1e-6
 """Units that sums of fractions may be off."""
 

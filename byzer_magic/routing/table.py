@@ -14,6 +14,7 @@ from byzer_magic.errors import Overloaded
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.routing.policy import POLICIES, SESSION, Candidates, Worker
 from byzer_magic.routing.sessions import Sessions, may_stay
+from byzer_magic.routing.trace import Tracer
 from byzer_magic.stat import WorkerStat
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class SlotTable:
         max_queue: largest number of queued tickets, beside those for which slots are being loaded.
         now: current time.
         gate: what else decides when tickets may run.
+        tracer: keeps what happens to the tickets.
 
     Raises:
         ValueError: an argument is out of range, or the policy is unknown.
@@ -77,7 +79,7 @@ class SlotTable:
 
     def __init__(
         self, workers: int, limit: int, *, policy: str = "lru", max_queue: int = 10_000, now: float = 0.0,
-        gate: Gate | None = None,
+        gate: Gate | None = None, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         if limit < 1 or max_queue < 0:
             raise ValueError(f"limit {limit} must be at least 1, max_queue {max_queue} at least 0")
@@ -85,6 +87,8 @@ class SlotTable:
             raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
         self._limit = limit
         self._gate = gate
+        self.tracer = tracer or Tracer()
+        """Keeps what happens to the tickets."""
         self._workers: dict[int, Worker] = {}
         self._running: dict[int, Worker] = {}
         # An OrderedDict: popping the first item of a dict again and again is O(n) each.
@@ -156,10 +160,13 @@ class SlotTable:
         if ticket in self._running or ticket in self._waiting:
             raise ValueError(f"ticket {ticket} is in use")
         if not self._waiting and self._may_run(ticket, now) and (worker := self._next(session)):
+            self.tracer.came(ticket, now)
             return self._dispatch(ticket, worker, now, session)
         if len(self._waiting) >= self._max_queue and len(self._waiting) >= self._max_queue + self._slots_to_come:
+            self.tracer.refused(now)
             raise self._overloaded(now)
         self._waiting[ticket] = _Queued(now, session)
+        self.tracer.came(ticket, now)
         return None
 
     def release(self, ticket: int, now: float, *, failed: bool = False) -> list[Grant]:
@@ -171,6 +178,7 @@ class SlotTable:
         worker = self._running.pop(ticket, None)
         if worker is None:
             raise ValueError(f"ticket {ticket} holds no slot")
+        self.tracer.ended(ticket, now, failed=failed)
         worker.free += 1
         if failed:
             worker.errors += 1
@@ -182,6 +190,7 @@ class SlotTable:
 
     def withdraw(self, ticket: int, now: float) -> list[Grant]:
         """Remove a ticket, whether it is queued, running or unknown; return the grants that follow."""
+        self.tracer.left(ticket, now)
         if ticket in self._running:
             return self.release(ticket, now)
         self._waiting.pop(ticket, None)
@@ -207,6 +216,7 @@ class SlotTable:
         if worker not in self._workers:
             return []
         self._workers[worker].health = health
+        self._trace_slots(now)
         self._candidates.offer(self._workers[worker])
         return self._serve(now)
 
@@ -234,6 +244,7 @@ class SlotTable:
             if index not in self._workers:
                 self._workers[index] = Worker(index, self._limit, self._limit, 0, now, health)
             self._candidates.offer(self._workers[index])
+        self._trace_slots(now)
         return self._serve(now)
 
     def use(self, policy: str, max_queue: int) -> None:
@@ -301,6 +312,7 @@ class SlotTable:
         worker.requests += 1
         worker.free -= 1
         self._running[ticket] = worker
+        self.tracer.began(ticket, worker.index, now)
         self._candidates.offer(worker)
         if self._sessions:
             self._sessions.ran(session, worker.index)
@@ -315,6 +327,10 @@ class SlotTable:
             del self._waiting[ticket]
             grants.append(self._dispatch(ticket, worker, now, queued.session))
         return grants
+
+    def _trace_slots(self, now: float) -> None:
+        up = (worker for worker in self._workers.values() if worker.health == "up" and not worker.leaving)
+        self.tracer.has_slots(sum(worker.limit for worker in up), now)
 
     def _remove_if_idle(self, worker: Worker) -> None:
         if worker.leaving and worker.free == worker.limit:

@@ -13,9 +13,11 @@ from byzer_magic import errors
 from byzer_magic.commands.spec import MAX_QUEUED
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
+from byzer_magic.routing.capacity import Capacity
 from byzer_magic.routing.outages import UP, Outages
 from byzer_magic.routing.sessions import session_of
 from byzer_magic.routing.table import Grant, SlotTable
+from byzer_magic.routing.trace import Trace
 from byzer_magic.runtime.limits import Limits
 from byzer_magic.stat import WorkerStat
 from byzer_magic.types import Request
@@ -373,3 +375,7 @@ class Admission:
             nodes: the addresses of the nodes of these.
         """
         return self._table.snapshot(time.monotonic(), pids, nodes)
+
+    def trace(self, capacity: Capacity) -> Trace:
+        """Return the requests of the last minutes; `capacity` is that of the deployment."""
+        return self._table.tracer.read(time.monotonic(), capacity)

@@ -21,13 +21,11 @@ from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.plan import Plan
 from byzer_magic.rendering.amounts import dollars
 from byzer_magic.routing.budget import Budget, Spent
-from byzer_magic.routing.rates import MINUTE, Taken, TokenWindow, Window
+from byzer_magic.routing.rates import SPAN, Taken, TokenWindow, Window
 from byzer_magic.routing.tokens import TokenCount, answer_tokens
 from byzer_magic.stat import LimitStat
 from byzer_magic.types import Dispatched, Item, Request, Usage
 
-SPAN = MINUTE + 0.5
-"""Seconds of a minute: requests do not all take equally long to the provider, which counts them there."""
 Rate = Literal["rpm", "tpm"]
 
 

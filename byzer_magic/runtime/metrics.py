@@ -170,6 +170,11 @@ class Metrics:
             )
         )
 
+    async def samples(self, _nothing: None) -> AsyncIterator[Sample]:
+        """Yield the history."""
+        for sample in list(self.history):
+            yield sample
+
     def ttft(self, share: float) -> float | None:
         """Return a percentile of the time to first token in seconds; None before the first response.
 

@@ -27,6 +27,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
+from byzer_magic.routing.trace import Trace
 from byzer_magic.runtime import model_identity
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart, spending
@@ -48,7 +49,7 @@ from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONG
 from byzer_magic.runtime.workers.events import events_of
 from byzer_magic.runtime.workers.group import Held, Workers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
-from byzer_magic.stat import Delta, ModelStat, Sample, delta
+from byzer_magic.stat import Delta, ModelStat, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Placed, Ready, Request, Waiting
 
 FOLLOW_SECONDS = 0.3
@@ -78,8 +79,7 @@ class Pool:
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers(), created)
         self._upkeep = Upkeep(plan, self._lifecycle, self._admission, self._events.add)
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
-        self._price = plan.price
-        self._metrics = Metrics(self._price)
+        self._metrics = Metrics(plan.price)
         self._undeploying = False
         self._identity: tuple[Plan, messages.ModelIdentity] | None = None
         """Of the plan that it belongs to, once it was asked for."""
@@ -96,7 +96,8 @@ class Pool:
                 **self._kept.methods(self._ask),
                 "stat": self._stat,
                 "follow": self._follow,
-                "history": self._history,
+                "history": self._metrics.samples,
+                "trace": self._trace,
                 "watch": lambda _nothing: self._events.follow(),
                 "logs": self._logs,
                 "scale": self._upkeep.scale,
@@ -292,7 +293,7 @@ class Pool:
             prompt_tokens=self._metrics.usage.prompt_tokens,
             completion_tokens=self._metrics.usage.completion_tokens,
             cost=self._metrics.cost,
-            currency=self._price.currency if self._price else "",
+            currency=self._plan.price.currency if self._plan.price else "",
             pool_cpu=self._metrics.pool_cpu,
             keys=list(self._lifecycle.group.current.keys),
             limits=self._limits.stats(time.monotonic(), self._admission.queued),
@@ -354,8 +355,8 @@ class Pool:
                 self._checked = await checking.check(plan, workers, indices, self._events.add, replaces=True)
 
         def adopt() -> None:
-            self._plan, self._price = plan, plan.price
-            self._metrics.use(self._price)
+            self._plan = plan
+            self._metrics.use(plan.price)
             self._tries = plan.setup.params.get("saas.max_retries", 0)
             self._capabilities = workers.capabilities
             self._upkeep.use(plan)
@@ -368,9 +369,8 @@ class Pool:
         took = time.monotonic() - started
         yield Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked)
 
-    async def _history(self, _nothing: None) -> AsyncIterator[Sample]:
-        for sample in list(self._metrics.history):
-            yield sample
+    async def _trace(self, _nothing: None) -> AsyncIterator[Trace]:
+        yield self._admission.trace(self._plan.spec.capacity(self._lifecycle.count))
 
     async def _logs(self, request: messages.LogsRequest) -> AsyncIterator[str]:
         for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.group.log(request.lines)]:

@@ -111,6 +111,34 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def without_requests(alias: str, minutes: float) -> str:
+    """Return what is said of a deployment that has had no requests in the last minutes.
+
+    Example:
+        >>> without_requests("m", 10.0), without_requests("m", 0.5)
+        ('m has had no requests in the last 10 min.', 'm has had no requests in the last 0.5 min.')
+    """
+    shown = f"{max(minutes, 0.1):.1f}".removesuffix(".0")
+    return _("{alias} has had no requests in the last {minutes} min.", alias=alias, minutes=shown)
+
+
+def headline(alias: str, samples: Sequence[Sample], shown: Window, currency: str) -> tuple[str, str]:
+    """Return the title of a figure, and what the samples come to.
+
+    Args:
+        alias: the deployment.
+        samples: those within the time that is shown.
+        shown: that time.
+        currency: of their cost; empty where it is not known.
+    """
+    start = f"{time.strftime('%Y-%m-%d', time.localtime(shown.start))} {clock(shown.start)}"
+    title = _("{alias}, {start} to {end}", alias=alias, start=start, end=clock(shown.end))
+    sums = {name: f"{sum(getattr(sample, name) for sample in samples):,}" for name in ("requests", "errors", "tokens")}
+    counts = _("{requests} requests, {errors} errors, {tokens} tokens", **sums)
+    cost = amounts.money(sum(sample.cost or 0.0 for sample in samples), currency)
+    return title, _("{counts}, {cost}", counts=counts, cost=cost) if cost else counts
+
+
 def page(title: str, summary: str, made: Sequence[Plot], shown: Window) -> Markup:
     """Return the figure as HTML with its own style."""
     caption = tag("figcaption", tag("b", title), " ", tag("span", summary))

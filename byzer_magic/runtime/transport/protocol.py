@@ -14,6 +14,7 @@ import msgspec
 
 from byzer_magic import capabilities, config, errors, i18n
 from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.routing.trace import Trace
 from byzer_magic.runtime.transport import messages
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading, Routed, Waiting
@@ -130,6 +131,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "model": (None, messages.ModelIdentity),
     "follow": (None, Delta),
     "history": (None, Sample),
+    "trace": (None, Trace),
     "keep": (messages.KeepRequest, None),
     "answers": (messages.AnswersRequest, messages.KeptAnswer),
     "attach": (messages.AttachRequest, messages.Piece),
