@@ -34,6 +34,7 @@ READS = {
     "%byzer stat": "listen",
     "%byzer panel": "listen",
     "%byzer plot --model m": "requests",
+    "%byzer what_if --model m --num_workers 2": "Replayed",
     "%byzer form deepseek-chat": "deepseek-chat",
     "%byzer chat m": "m",
 }

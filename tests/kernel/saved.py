@@ -69,6 +69,7 @@ def cells(url: str, folder: Path, deployed: Collection[str] = ()) -> list[str]:
         "%byzer doctor",
         "%byzer sessions",
         "%byzer plot --model m",
+        "%byzer what_if --model m --num_workers 2",
         "%byzer panel",
         "%byzer form deepseek-chat",
         "%byzer chat m",

@@ -62,8 +62,18 @@ def test_plot_has_a_figure(deployed: Kernel) -> None:
     assert "nobody" in deployed.run("%byzer plot --model nobody").everything
 
 
-def test_plot_without_requests_is_empty(deployed: Kernel) -> None:
-    cell = deployed.run("%byzer plot --model quiet")
+def test_what_if_has_the_figure_with_the_prediction_and_a_table(deployed: Kernel) -> None:
+    cell = deployed.run("%byzer what_if --model m --num_workers 2 --scale_load 3")
+    (figure,) = cell.shown
+    assert figure["text/html"].count("<svg") == 9
+    assert figure["text/html"].count("<table") == 1
+    assert "What if" in figure["text/plain"]
+    assert "Too little data" in cell.text
+
+
+@pytest.mark.parametrize("command", ["plot", "what_if --num_workers 2"])
+def test_figures_without_requests_are_empty(deployed: Kernel, command: str) -> None:
+    cell = deployed.run(f"%byzer {command} --model quiet")
     assert "has had no requests" in cell.everything
     assert cell.shown == []
 

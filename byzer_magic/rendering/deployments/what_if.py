@@ -35,19 +35,18 @@ def rows(found: WhatIf, currency: str) -> list[dict[str, Any]]:
     """
     several = [
         (_("Measured"), found.measured, found.traces[0]),
-        (_("Replay, as it is"), found.replayed, found.traces[1]),
+        (_("Replayed"), found.replayed, found.traces[1]),
     ]
     if found.predicted is not None and found.traces[2] is not None:
-        several.append((_("Replay, what if"), found.predicted, found.traces[2]))
+        several.append((_("What if"), found.predicted, found.traces[2]))
     made = [{_("Case"): name} | _cells(figures, trace, currency) for name, figures, trace in several]
-    empty = {name for name in made[0] if not any(row[name] for row in made)}
+    empty = {name for name in made[0] if all(row[name] in ("", "0") for row in made)}
     return [{name: value for name, value in row.items() if name not in empty} for row in made]
 
 
 def _cells(figures: Figures, trace: Trace, currency: str) -> dict[str, Any]:
-    """Return the cells of one row; those that are empty in all rows are not shown."""
+    """Return the cells of one row; columns that have nothing in any row are left out."""
     capacity, workers = trace.capacity, figures.workers[1]
-    gpus = workers * capacity.gpus_per_worker
     return {
         heading("workers"): _number(_span(figures.workers)),
         heading("slots"): _number(_span(figures.slots)),
@@ -55,10 +54,10 @@ def _cells(figures: Figures, trace: Trace, currency: str) -> dict[str, Any]:
         _("Waiting, p50 / p99"): _number(f"{duration(figures.wait_p50)} / {duration(figures.wait_p99)}"),
         _("Queue, mean / most"): _number(f"{figures.queued_mean:.1f} / {figures.queued_most:,}"),
         _("Slots in use"): _number(f"{figures.utilization:.0%}"),
-        _("Refused"): _number(f"{figures.refused:,}" if figures.refused else ""),
-        _("Gave up"): _number(f"{figures.left:,}" if figures.left else ""),
+        _("Refused"): _number(f"{figures.refused:,}"),
+        _("Gave up"): _number(f"{figures.left:,}"),
         _("CPUs reserved"): _number(f"{workers * capacity.cpus_per_worker:g}"),
-        _("GPUs reserved"): _number(f"{gpus:g}" if gpus else ""),
+        _("GPUs reserved"): _number(f"{workers * capacity.gpus_per_worker:g}"),
         heading("cost"): _number(money(figures.cost, currency)),
     }
 
@@ -88,9 +87,9 @@ def plots(found: WhatIf, shown: Window, wall: Callable[[float], float]) -> list[
     """
     measured, replayed, predicted = found.traces
     if predicted is not None:
-        about, now, before = _("what if; dashed: replay, as it is"), predicted, replayed
+        about, now, before = _("what if; dashed: replayed"), predicted, replayed
     else:
-        about, now, before = _("replay, as it is; dashed: measured"), replayed, measured
+        about, now, before = _("replayed; dashed: measured"), replayed, measured
     return [
         Plot(
             _("Longest wait, s"), about, _waits(now.requests, shown, wall), _waits(before.requests, shown, wall),
@@ -130,20 +129,20 @@ def _trust(found: WhatIf, stat: ModelStat) -> Iterator[str]:
     count = found.measured.requests
     if count < FEW:
         yield ngettext(
-            "There was only {count} request, so the p99 is the longest wait; more requests make it more reliable.",
-            "There were only {count} requests, so the p99 is the longest wait; more requests make it more reliable.",
+            "Too little data for a reliable prediction: {count} request; its p99 is the longest wait.",
+            "Too little data for a reliable prediction: {count} requests; their p99 is the longest wait.",
             count=count,
         )  # fmt: skip
     if found.traces[0].is_cut:
-        yield _("Only the last {count} requests are kept: earlier ones are not replayed.", count=f"{MOST:,}")
+        yield _("Only the last {count} requests are kept; earlier ones are not replayed.", count=f"{MOST:,}")
     if found.changes:
         yield _(
-            "The number of slots changed in that time, and the replay has the present one throughout: compare it"
-            " with what was measured over a shorter time, with --minutes."
+            "The number of slots changed in that time, but the replay has the present one throughout. Choose a time"
+            " without changes: --minutes N."
         )
     elif _is_far(found):
         yield _(
-            "The p99 of the replay, as it is, is {percent} off what was measured: do not rely on the prediction.",
+            "The replay with the present workers is {percent} off the measured p99: do not rely on the prediction.",
             percent=f"{found.error:.0%}",
         )
     yield from _unusual(found, stat)
@@ -157,15 +156,15 @@ def _unusual(found: WhatIf, stat: ModelStat) -> Iterator[str]:
     """Yield what is to be known about the requests."""
     if without := found.unfinished + found.measured.refused + found.measured.left:
         yield ngettext(
-            "{count} request was refused, gave up or has not ended: it is replayed with the duration of another one.",
-            "{count} requests were refused, gave up or have not ended: they are replayed with the durations of others.",
+            "{count} request was refused, gave up or has not ended: the replay takes its duration from another one.",
+            "{count} requests were refused, gave up or have not ended: the replay takes their durations from others.",
             count=without,
         )  # fmt: skip
     names = {item.name for item in stat.limits}
     if "tpm" in names:
-        yield _("The limit of tokens a minute (--tpm) is not replayed: who waited for it does not in the replay.")
+        yield _("The limit of tokens a minute (--tpm) is not replayed: no request waits for it there.")
     if any(item.name == "budget_usd" and item.used >= item.limit for item in stat.limits):
-        yield _("The budget is spent (--budget_usd): requests that it refuses are not replayed.")
+        yield _("The budget is used up (--budget_usd): requests refused for it are not replayed.")
 
 
 def _assumed(found: WhatIf, stat: ModelStat) -> Iterator[str]:
@@ -173,19 +172,18 @@ def _assumed(found: WhatIf, stat: ModelStat) -> Iterator[str]:
     if found.predicted is None:
         return
     if found.predicted.utilization >= FULL:
-        yield _("Nearly all slots would be in use all the time: if the load goes on, requests wait longer than this.")
+        yield _("Nearly all slots would be in use all the time: if the load goes on, waits get longer than this.")
     if not stat.local:
-        yield _("It is assumed that the API answers more requests at once as fast as it answered these.")
+        yield _("Assumed: the API answers more requests at once as fast as it answered these.")
     elif found.slowdown is not None:
         yield _(
-            "It is assumed that each further request on a worker makes the others take {percent} longer than alone,"
-            " as was measured.",
+            "Assumed, as measured: each further request on a worker makes the others take {percent} longer than alone.",
             percent=f"{found.slowdown:.0%}",
         )
     else:
         yield _(
-            "It is assumed that requests take as long as they took, however many a worker runs at once: how much they"
-            " slow each other down could not be seen."
+            "Assumed: requests take as long as they took, however many a worker runs at once; the data do not show how"
+            " much they slow each other down."
         )
     if stat.local and found.predicted.workers[1] > found.replayed.workers[1]:
-        yield _("It is assumed that further workers do not slow the others down, and are loaded when they are needed.")
+        yield _("Assumed: more workers do not slow each other down, and are loaded when they are needed.")
