@@ -19,6 +19,9 @@ from byzer_magic.stat import ModelStat, Sample
 if TYPE_CHECKING:
     from byzer_magic.routing.what_if import Figures, WhatIf
 
+MOST = 1_000_000
+"""Requests that are replayed, at most: they take about a quarter of a minute, and half a gigabyte of memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
@@ -59,7 +62,16 @@ def predict(observed: Observed, spec: WhatIfSpec) -> WhatIf | None:
     Args:
         observed: the deployment.
         spec: what is to be different.
+
+    Raises:
+        CommandError: there would be too many requests.
     """
+    if (count := len(observed.trace.requests) * spec.scale_load) > MOST:
+        raise errors.CommandError(
+            _("--scale_load {times:g} comes to {count} requests; at most {most} are replayed.",
+              times=spec.scale_load, count=f"{count:,.0f}", most=f"{MOST:,}"),
+            _("Choose a smaller number."),
+        )  # fmt: skip
     from byzer_magic.routing.what_if import what_if  # it pulls in statistics, which takes its time to import
 
     found = what_if(

@@ -112,11 +112,16 @@ def _waits(requests: Iterable[TracedRequest], shown: Window, wall: Callable[[flo
 def _queue(requests: Iterable[TracedRequest], shown: Window, wall: Callable[[float], float]) -> list[float]:
     """Return the mean number of requests in the queue in each step of the time."""
     found = [0.0] * int(shown.seconds // shown.step)
-    for item in requests:
-        begin, end = wall(item.at) - shown.start, wall(item.began) - shown.start
-        for place in range(max(0, int(begin // shown.step)), min(len(found), int(end // shown.step) + 1)):
-            low = place * shown.step
-            found[place] += max(0.0, min(end, low + shown.step) - max(begin, low)) / shown.step
+    moments = [(wall(at) - shown.start, step) for item in requests for at, step in ((item.at, 1), (item.began, -1))]
+    queued, before = 0, 0.0
+    for at, step in [*sorted(moments), (shown.seconds, 0)]:
+        until = min(at, shown.seconds)
+        while before < until:
+            place = int(before // shown.step)
+            end = min(until, float((place + 1) * shown.step))
+            found[place] += queued * (end - before) / shown.step
+            before = end
+        queued += step
     return found
 
 

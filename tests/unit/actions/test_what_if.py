@@ -143,6 +143,11 @@ def test_what_if_of_a_route_names_its_deployments() -> None:
     assert str(caught.value.hint) == "Choose one of these with --model: a, b."
 
 
+def test_what_if_of_too_many_requests_is_refused(shown: Any) -> None:
+    with pytest.raises(errors.CommandError, match="--scale_load 10000 comes to 3,000,000 requests"):
+        shown("--scale_load 10000")
+
+
 def test_what_if_takes_the_options_of_deploy() -> None:
     spec = parse(split("what_if --model m --worker_concurrency 4 --rpm 60"))
     changed = Capacity(num_workers=3).changed(**spec.changes)  # type: ignore[attr-defined]  # of this command
