@@ -100,11 +100,8 @@ def deploy(line: str) -> Model:
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
     manager = current.current_manager()
-    plan = fetching.planned(manager, spec)
+    fetching.deploy(manager, spec)
     if not spec.dry_run:
-        manager.ensure(spec.ray_address)
-        for _event in manager.iterate(manager.deploy(plan)):
-            pass
         manager.reach(spec.model)
     return Model(spec.model, manager)
 

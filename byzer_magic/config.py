@@ -47,6 +47,10 @@ class Settings:
     """Greatest size of a journal with its media, in MB; the oldest entries go first."""
     journal_days: float = _setting(365.0, 0.001, 36_500)
     """Greatest age of a journal's entries, in days."""
+    replay: str = ""
+    """A tape, as `journal export` writes it, that answers in place of the models; empty: none."""
+    replay_speed: float = _setting(1.0, 0.0, 1000.0)
+    """How many times as fast as it was recorded a tape is replayed; 0: at once."""
     local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
     local_gpus: int = _setting(-1, -1, 1_000)

@@ -314,6 +314,13 @@ class FromJournal(msgspec.Struct, frozen=True, array_like=True, tag="journal"):
     """When it was asked, in seconds since 1970."""
     replayed: bool = False
     """Whether it comes from a recording that is being replayed, in place of the model."""
+    total: float = 0.0
+    """How long it took when it was asked, in seconds."""
+    first_token: float | None = None
+    """Its time to first token then."""
+    last_token: float | None = None
+    after_first: float | None = None
+    """As in `Timings`."""
 
 
 class Placed(msgspec.Struct, frozen=True, tag=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -76,7 +75,7 @@ class Pretended:
 
     def __init__(self, *models: ModelStat) -> None:
         self.models = {each.model: each for each in models}
-        self.settings = SimpleNamespace(ray_address="auto")
+        self.settings = Settings()
         self.error = ""
         self.silent: dict[str, float] = {}
         """When these were last updated."""

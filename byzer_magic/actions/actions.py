@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
-from byzer_magic.actions import hubs, kept
+from byzer_magic.actions import hubs, kept, replay
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client import fetching, journaling
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.messages import to_messages
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
-from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import ByzerError, CommandError, MissingKey, NotFetched, RequestError
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
@@ -54,13 +54,13 @@ def run_all(context: Context, commands: Iterable[Spec]) -> Any:
         ByzerError: a command failed.
     """
     ready = list(commands)
-    for item in ready:
+    for item in [] if REPLAY.connection(context.manager.settings) else ready:
         if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
             with contextlib.suppress(*((NotFetched,) if item.dry_run else ())):
                 checked_plan(context, _plain(item))
     value = None
     for item in ready:
-        value = command_of(item).runner(context, item)
+        value = replay.run(context, item)
     return value
 
 

@@ -172,7 +172,7 @@ def export(context: Context, item: specs.JournalExportSpec) -> None:
     """Write entries to a file, the oldest first.
 
     Raises:
-        CommandError: the file exists, or cannot be written.
+        CommandError: the file exists, or cannot be written; it is not known which notebook this is.
     """
     path = paths.expanded(item.path)
     if paths.exists(path) and not item.force:
@@ -182,7 +182,8 @@ def export(context: Context, item: specs.JournalExportSpec) -> None:
         )
     store = _store(context)
     entries, missing = [], 0
-    for entry in store.search(item.text or "", alias=item.model or "", oldest_first=True):
+    notebook = _this_notebook() if item.this_notebook else ""
+    for entry in store.search(item.text or "", alias=item.model or "", notebook=notebook, oldest_first=True):
         try:
             entries.append(store.whole(entry))
         except FileNotFoundError:
@@ -201,6 +202,15 @@ def export(context: Context, item: specs.JournalExportSpec) -> None:
             ngettext("{count} entry was left out: its media are gone.",
                      "{count} entries were left out: their media are gone.", count=missing)
         )  # fmt: skip
+
+
+def _this_notebook() -> str:
+    if not (found := journaling.SCOPE.origin.notebook):
+        raise CommandError(
+            lazy_gettext("It is not known which notebook this is."),
+            lazy_gettext("Leave --this_notebook out: all entries of the project are written then."),
+        )
+    return found
 
 
 def clear(context: Context, item: specs.JournalClearSpec) -> None:

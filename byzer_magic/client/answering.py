@@ -5,8 +5,6 @@ This is the one way of all faces.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -16,7 +14,7 @@ from byzer_magic import errors, request_ids
 from byzer_magic.capabilities import method_for
 from byzer_magic.client import journaling
 from byzer_magic.client.adapters import with_adapter
-from byzer_magic.client.capable import capable_hint
+from byzer_magic.client.capable import capable_of
 from byzer_magic.client.ledger import LEDGER, Counting
 from byzer_magic.types import Request
 
@@ -50,15 +48,6 @@ async def _sent(manager: Manager, alias: str, request: Request, request_id: str)
     except errors.ByzerError as err:
         err.details["id"] = request_id
         if isinstance(err, errors.Unsupported) and "needs" in err.details:  # else an engine's, about an option
-            hint = await _capable_of(manager, err.details["needs"])
+            hint = await capable_of(manager, err.details["needs"])
             raise errors.Unsupported(err.message, hint, **err.details) from None
         raise
-
-
-async def _capable_of(manager: Manager, needs: list[str]) -> str:
-    """Return the hint that names the deployments with all these capabilities."""
-    capable: list[str] = []
-    with contextlib.suppress(errors.ClusterError):  # the hint is not worth another error
-        await asyncio.to_thread(manager.ensure)
-        capable = [stat.model for stat in await manager.stats() if set(needs) <= set(stat.capabilities)]
-    return capable_hint(needs, capable)

@@ -125,6 +125,8 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         }
 
     def _timings(self, queued: float) -> Timings:
+        if (known := self._journal) is not None:  # of when the model was asked: those of reading it say nothing
+            return Timings(known.first_token, known.total, queued, known.last_token, known.after_first)
         pace = self._pace
         if pace.first is None:
             return Timings(None, self.seconds, queued)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import NotFetched
@@ -87,3 +88,22 @@ def planned(
                 raise
         show(manager.iterate(fetch(model, spec)))
         fetched.add(model)
+
+
+def deploy(manager: Manager, spec: DeploySpec) -> None:
+    """Deploy a model for a program, and wait until it is ready; while a tape is replayed, nothing is to be done.
+
+    Args:
+        manager: of the process.
+        spec: what to deploy; with `dry_run`, it is only checked.
+
+    Raises:
+        ByzerError: the spec is wrong, or the deployment failed.
+    """
+    if REPLAY.connection(manager.settings):
+        return
+    plan = planned(manager, spec)
+    if not spec.dry_run:
+        manager.ensure(spec.ray_address)
+        for _event in manager.iterate(manager.deploy(plan)):
+            pass

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
 from byzer_magic.client.collect import collector_for
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext as _
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
 from byzer_magic.log import get_logger
-from byzer_magic.types import Dispatched, FromJournal, Request, Waiting
+from byzer_magic.results.pace import Pace
+from byzer_magic.types import Dispatched, FromJournal, Request, Routed, Waiting
 
 if TYPE_CHECKING:
     from byzer_magic.config import Settings
@@ -66,6 +68,8 @@ class How:
     """A journal to use even where none is kept otherwise."""
     read: bool = True
     """Whether answers may come from the journal."""
+    known: bool = True
+    """Whether others may find the answer there."""
     origin: Origin | None = None
     """Where requests come from; by default what `SCOPE` has."""
 
@@ -164,7 +168,9 @@ JOURNAL = Journal()
 
 
 def store_for(asking: Asking) -> Store | None:
-    """Return the journal for a request of this task; None where it goes without."""
+    """Return the journal for a request of this task; None where it goes without, as all do where a tape answers."""
+    if REPLAY.connection(asking.settings) is not None:
+        return None
     if (how := HOW.get()).store is not None:
         return how.store
     if not JOURNAL.is_on(asking.settings):
@@ -196,13 +202,13 @@ async def asked(
 
     how = HOW.get()
     canonical = keys.canonical(request)
-    sample = how.sample
-    if sample is None:
-        sample = 0 if keys.is_repeatable(request) or not how.read else SCOPE.next_sample(alias, canonical)
+    sample = sample_of(alias, request, canonical)
     identity = await asking.identity(alias)
-    key = keys.key_of(identity.digest, canonical, sample) if identity else ""
+    key = keys.key_of(identity.digest, canonical, sample) if identity and how.known else ""
     if key and how.read and not how.fresh and (known := _known(asking, store, key)) is not None:
-        yield FromJournal(known.id, known.at)
+        yield from_journal(known)
+        if (worker := dispatched(known)) is not None:
+            yield worker
         for _seconds, item in known.pieces:
             yield item
         return
@@ -232,6 +238,30 @@ async def asked(
                 await asyncio.wrap_future(done)
             except errors.JournalError as err:
                 JOURNAL.problem(asking, err)
+
+
+def sample_of(alias: str, request: Request, canonical: bytes) -> int:
+    """Return which of several answers to a request is meant, and count it."""
+    from byzer_magic.journal import keys
+
+    if (sample := HOW.get().sample) is not None:
+        return sample
+    return 0 if keys.is_repeatable(request) or not HOW.get().read else SCOPE.next_sample(alias, canonical)
+
+
+def from_journal(entry: Entry, *, replayed: bool = False) -> FromJournal:
+    """Return what comes before the items of an answer that is known, with the times at which they had arrived."""
+    pace = Pace()
+    for seconds, item in entry.pieces:
+        if not isinstance(item, Routed):
+            pace.add(item, seconds)
+    after = (pace.last, pace.after_first) if pace.first is not None else (None, None)
+    return FromJournal(entry.id, entry.at, replayed, entry.total, entry.ttft, *after)
+
+
+def dispatched(entry: Entry) -> Dispatched | None:
+    """Return which worker had made an answer; None where that is unknown."""
+    return None if entry.worker is None else Dispatched(entry.worker, entry.queued, entry.request_id)
 
 
 def _known(asking: Asking, store: Store, key: str) -> Entry | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config
 from byzer_magic.capabilities import Capability
-from byzer_magic.client import answering, deploying, follow
+from byzer_magic.client import answering, deploying, follow, replaying
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
@@ -49,11 +49,16 @@ class Manager:
     ) -> None:
         self.settings = settings or config.load()
         self.reporter: Reporter = reporter or Silent()
-        self.connection = connection or Connection()
+        self._connection = connection or Connection()
+
+    @property
+    def connection(self) -> Connection:
+        """Return the connection: to a tape where one is replayed."""
+        return replaying.REPLAY.connection(self.settings) or self._connection
 
     def reporting_to(self, reporter: Reporter, settings: config.Settings) -> Manager:
         """Return a manager on the same connection for another face."""
-        return Manager(settings, reporter, self.connection)
+        return Manager(settings, reporter, self._connection)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of this manager to its end."""

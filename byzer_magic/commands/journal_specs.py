@@ -50,11 +50,15 @@ class JournalExportSpec(Spec):
     """A file to write the journal to."""
 
     summary = _("Write the journal, or a part of it, to a JSON Lines file.")
-    examples = ("journal export tape.jsonl", "journal export march.jsonl --model gpt4o_chat")
+    examples = (
+        "journal export tape.jsonl", "journal export tape.jsonl --this_notebook",
+        "journal export march.jsonl --model gpt4o_chat",
+    )  # fmt: skip
 
     path: str = option(help=_("file to write"), positional=True, complete="path")
     text: str | None = option(None, help=_("only entries with this text in the prompt or the answer"))
     model: str | None = option(None, help=_("only those to this deployment"), complete="alias")
+    this_notebook: bool = option(default=False, help=_("only those of the cells of this notebook"), kind="bool")
     force: bool = option(default=False, help=_("overwrite an existing file"), kind="bool")
 
 
@@ -80,3 +84,32 @@ class ReceiptSpec(Spec):
     examples = ("receipt", "receipt --df")
 
     df: bool = option(default=False, help=_("return a pandas DataFrame"), kind="bool")
+
+
+@command(
+    "replay", run="byzer_magic.actions.replay:start",
+    notebook_only=_("For a shell, set BYZER_REPLAY=FILE, and BYZER_REPLAY_SPEED=0 to have everything at once."),
+)  # fmt: skip
+class ReplaySpec(Spec):
+    """A tape to replay."""
+
+    summary = _("Answer from a file that `journal export` has written, without models, keys and network.")
+    examples = ("replay tape.jsonl", "replay tape.jsonl --speed 0", "replay")
+
+    path: str | None = option(
+        None, help=_("the file; without it, say what is replayed"), positional=True, complete="path"
+    )
+    speed: float | None = option(
+        None, help=_("how many times as fast as it was recorded; 0: at once (default: 1)"), kind="float", minimum=0
+    )
+
+
+@command(
+    "replay off", run="byzer_magic.actions.replay:stop",
+    notebook_only=_("For a shell, unset BYZER_REPLAY, or remove replay from the settings file."),
+)  # fmt: skip
+class ReplayOffSpec(Spec):
+    """To replay nothing."""
+
+    summary = _("Ask models again, in place of the file that is replayed.")
+    examples = ("replay off",)

@@ -25,6 +25,9 @@ EASY = "easy "
 """Prefix of the commands that take their values without flags."""
 CELL = "%%"
 """Prefix of a command that is its own magic."""
+SKIPPED = "skipped"
+LISTED = "listed"
+"""See `Command.replayed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class Command:
     """The path of its function, `package.module:function`."""
     notebook_only: str = ""
     """For a command that needs a notebook: what to do in a shell instead."""
+    replayed: str = ""
+    """What comes in its place while a tape is replayed, since nothing is deployed then: `SKIPPED` for one that changes
+    deployments, `LISTED` for one that shows them: it says what the tape has."""
 
     @property
     def faces(self) -> tuple[str, ...]:
@@ -61,18 +67,19 @@ EASY_COMMANDS: dict[str, type[Spec]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def command(name: str, *, run: str, notebook_only: str = "") -> Callable[[type[S]], type[S]]:
+def command(name: str, *, run: str, notebook_only: str = "", replayed: str = "") -> Callable[[type[S]], type[S]]:
     """Make a class the spec of a command, and register it.
 
     Args:
         name: what users type.
         run: the function that runs it, as `package.module:function`; it takes a `Context` and the spec.
         notebook_only: for a command that needs a notebook, what to do in a shell instead.
+        replayed: see `Command`.
     """
 
     def register(cls: type[S]) -> type[S]:
         spec = dataclass(frozen=True, kw_only=True, repr=False)(cls)
-        REGISTRY[name] = Command(name=name, spec=spec, run=run, notebook_only=notebook_only)
+        REGISTRY[name] = Command(name=name, spec=spec, run=run, notebook_only=notebook_only, replayed=replayed)
         if name.startswith(EASY):
             EASY_COMMANDS[name.removeprefix(EASY)] = spec
         elif not name.startswith(CELL):

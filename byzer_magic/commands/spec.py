@@ -13,7 +13,7 @@ from typing import Any
 
 from byzer_magic.commands import former, registry
 from byzer_magic.commands.options import Spec, option
-from byzer_magic.commands.registry import REGISTRY, command, command_of
+from byzer_magic.commands.registry import LISTED, REGISTRY, SKIPPED, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
 from byzer_magic.routing.autoscale import Scaling
@@ -68,7 +68,7 @@ def _ray_address() -> Any:
     )
 
 
-@command("deploy", run="byzer_magic.actions.actions:deploy")
+@command("deploy", run="byzer_magic.actions.actions:deploy", replayed=SKIPPED)
 class DeploySpec(Spec):
     """A model to deploy. Values stay as typed: `${NAME}` is expanded in the plan, never in the spec."""
 
@@ -181,7 +181,7 @@ class DeploySpec(Spec):
         return Capacity(**{**values, "num_workers": workers})
 
 
-@command("undeploy", run="byzer_magic.actions.actions:undeploy")
+@command("undeploy", run="byzer_magic.actions.actions:undeploy", replayed=SKIPPED)
 class UndeploySpec(Spec):
     """A deployment to remove."""
 
@@ -201,7 +201,7 @@ def _of_deploy(name: str) -> Any:
     return option(**meta) if meta["kind"] == "params" else option(None, **meta)
 
 
-@command("update", run="byzer_magic.actions.fleet:update")
+@command("update", run="byzer_magic.actions.fleet:update", replayed=SKIPPED)
 class UpdateSpec(Spec):
     """Changes of a deployment."""
 
@@ -243,7 +243,7 @@ def _worker(text: str) -> Any:
     return option(None, help=text, kind="int", minimum=0)
 
 
-@command("scale", run="byzer_magic.actions.actions:scale")
+@command("scale", run="byzer_magic.actions.actions:scale", replayed=SKIPPED)
 class ScaleSpec(Spec):
     """A new number of workers for a running deployment."""
 
@@ -255,7 +255,7 @@ class ScaleSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("drain", run="byzer_magic.actions.actions:drain")
+@command("drain", run="byzer_magic.actions.actions:drain", replayed=SKIPPED)
 class DrainSpec(Spec):
     """Workers that receive no new requests."""
 
@@ -269,7 +269,7 @@ class DrainSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("restart", run="byzer_magic.actions.actions:restart")
+@command("restart", run="byzer_magic.actions.actions:restart", replayed=SKIPPED)
 class RestartSpec(Spec):
     """Workers to restart."""
 
@@ -282,7 +282,7 @@ class RestartSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("stat", run="byzer_magic.actions.inspect:stat")
+@command("stat", run="byzer_magic.actions.inspect:stat", replayed=LISTED)
 class StatSpec(Spec):
     """Statistics of one deployment, or of all."""
 
@@ -299,7 +299,7 @@ class StatSpec(Spec):
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
-@command("list", run="byzer_magic.actions.inspect:list_deployments")
+@command("list", run="byzer_magic.actions.inspect:list_deployments", replayed=LISTED)
 class ListSpec(Spec):
     """All deployments."""
 
@@ -310,7 +310,7 @@ class ListSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("fleet", run="byzer_magic.actions.fleet:show")
+@command("fleet", run="byzer_magic.actions.fleet:show", replayed=LISTED)
 class FleetSpec(Spec):
     """What the cluster is to have."""
 
@@ -321,7 +321,7 @@ class FleetSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("export", run="byzer_magic.actions.fleet_file:export")
+@command("export", run="byzer_magic.actions.fleet_file:export", replayed=LISTED)
 class ExportSpec(Spec):
     """A file of all deployments."""
 
@@ -333,7 +333,7 @@ class ExportSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("apply", run="byzer_magic.actions.fleet_file:apply")
+@command("apply", run="byzer_magic.actions.fleet_file:apply", replayed=SKIPPED)
 class ApplySpec(Spec):
     """A file of deployments that the cluster is to have."""
 
@@ -346,7 +346,7 @@ class ApplySpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("alias", run="byzer_magic.actions.fleet:alias")
+@command("alias", run="byzer_magic.actions.fleet:alias", replayed=LISTED)
 class AliasSpec(Spec):
     """A name for several deployments."""
 
@@ -367,7 +367,7 @@ class AliasSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("sleep", run="byzer_magic.actions.fleet:sleep")
+@command("sleep", run="byzer_magic.actions.fleet:sleep", replayed=SKIPPED)
 class SleepSpec(Spec):
     """A model to unload until it is needed."""
 
@@ -378,7 +378,12 @@ class SleepSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("panel", run="byzer_magic.widgets.panel.screen:show", notebook_only=_("In a shell, use: stat --interval 1"))
+@command(
+    "panel",
+    run="byzer_magic.widgets.panel.screen:show",
+    notebook_only=_("In a shell, use: stat --interval 1"),
+    replayed=LISTED,
+)
 class PanelSpec(Spec):
     """The live panel."""
 
@@ -389,7 +394,12 @@ class PanelSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("plot", run="byzer_magic.widgets.plot:show", notebook_only=_("In a shell, use: stat --model ALIAS --json"))
+@command(
+    "plot",
+    run="byzer_magic.widgets.plot:show",
+    notebook_only=_("In a shell, use: stat --model ALIAS --json"),
+    replayed=LISTED,
+)
 class PlotSpec(Spec):
     """A deployment's last minutes as a figure."""
 
@@ -401,7 +411,7 @@ class PlotSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("what_if", run="byzer_magic.actions.what_if:show")
+@command("what_if", run="byzer_magic.actions.what_if:show", replayed=LISTED)
 class WhatIfSpec(Spec):
     """Other workers, or another load, for which the last minutes of a deployment are replayed."""
 
@@ -434,7 +444,12 @@ class WhatIfSpec(Spec):
         return {name: getattr(self, name) for name in Capacity.__struct_fields__ if hasattr(self, name)}
 
 
-@command("form", run="byzer_magic.widgets.form.screen:show", notebook_only=_("In a shell, use: deploy --help"))
+@command(
+    "form",
+    run="byzer_magic.widgets.form.screen:show",
+    notebook_only=_("In a shell, use: deploy --help"),
+    replayed=LISTED,
+)
 class FormSpec(Spec):
     """A form for a deployment."""
 
@@ -495,7 +510,7 @@ class QuerySpec(Spec):
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
-@command("logs", run="byzer_magic.actions.inspect:logs")
+@command("logs", run="byzer_magic.actions.inspect:logs", replayed=LISTED)
 class LogsSpec(Spec):
     """The log of one deployment."""
 
@@ -507,7 +522,7 @@ class LogsSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("serve", run="byzer_magic.gateway.command:serve")
+@command("serve", run="byzer_magic.gateway.command:serve", replayed=SKIPPED)
 class ServeSpec(Spec):
     """An HTTP endpoint for all deployments."""
 
@@ -617,7 +632,7 @@ class RevokeKeySpec(Spec):
     name: str = option(help=_("name of the key"), positional=True)
 
 
-@command("connect", run="byzer_magic.actions.actions:connect")
+@command("connect", run="byzer_magic.actions.actions:connect", replayed=SKIPPED)
 class ConnectSpec(Spec):
     """A cluster to use."""
 
@@ -627,7 +642,7 @@ class ConnectSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@command("shutdown", run="byzer_magic.actions.actions:shutdown")
+@command("shutdown", run="byzer_magic.actions.actions:shutdown", replayed=SKIPPED)
 class ShutdownSpec(Spec):
     """Stops the local Ray."""
 
@@ -646,7 +661,7 @@ class ModelsSpec(Spec):
     json: bool = option(default=False, help=_("print JSON"), kind="bool")
 
 
-@command("models rm", run="byzer_magic.actions.hubs:remove")
+@command("models rm", run="byzer_magic.actions.hubs:remove", replayed=SKIPPED)
 class ModelsRmSpec(Spec):
     """A model of a hub to remove."""
 
@@ -659,7 +674,7 @@ class ModelsRmSpec(Spec):
     force: bool = option(default=False, help=_("remove it even if a deployment uses it"), kind="bool")
 
 
-@command("pull", run="byzer_magic.actions.hubs:pull")
+@command("pull", run="byzer_magic.actions.hubs:pull", replayed=SKIPPED)
 class PullSpec(Spec):
     """A model of a hub to fetch."""
 
@@ -721,7 +736,7 @@ class SessionsSpec(Spec):
     model: str | None = _alias(None)
 
 
-@command("answers", run="byzer_magic.actions.kept:answers")
+@command("answers", run="byzer_magic.actions.kept:answers", replayed=SKIPPED)
 class AnswersSpec(Spec):
     """The answers that deployments keep."""
 
@@ -731,7 +746,7 @@ class AnswersSpec(Spec):
     model: str | None = _alias(None)
 
 
-@command("attach", run="byzer_magic.actions.kept:attach")
+@command("attach", run="byzer_magic.actions.kept:attach", replayed=SKIPPED)
 class AttachSpec(Spec):
     """An answer to continue."""
 
@@ -747,7 +762,7 @@ class AttachSpec(Spec):
     cancel: bool = option(default=False, help=_("end the answer instead; what has arrived is kept"), kind="bool")
 
 
-@command("easy deploy", run="byzer_magic.actions.actions:easy_deploy")
+@command("easy deploy", run="byzer_magic.actions.actions:easy_deploy", replayed=SKIPPED)
 class EasyDeploySpec(Spec):
     """A preset to deploy."""
 
@@ -773,7 +788,7 @@ class EasyDeploySpec(Spec):
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
-@command("easy undeploy", run="byzer_magic.actions.actions:easy_undeploy")
+@command("easy undeploy", run="byzer_magic.actions.actions:easy_undeploy", replayed=SKIPPED)
 class EasyUndeploySpec(Spec):
     """A deployment to remove, named without a flag."""
 

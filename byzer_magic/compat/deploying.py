@@ -75,24 +75,12 @@ def deploy_once(manager: Manager, spec: DeploySpec) -> None:
 
     found = discovery.announced(spec.model)
     if found is None or _DEPLOYED.get(spec.model) != (spec, found):
-        deploy(manager, spec)
+        fetching.deploy(manager, spec)
         _DEPLOYED[spec.model] = (spec, discovery.announced(spec.model))
 
 
 _DEPLOYED: dict[str, tuple[DeploySpec, Any]] = {}
 """What `deploy_once` has deployed, by alias, and where its pool listens, which no other deployment shares."""
-
-
-def deploy(manager: Manager, spec: DeploySpec) -> None:
-    """Deploy a model, and wait until it is ready; an older deployment of the alias is replaced.
-
-    Raises:
-        ByzerError: the spec is wrong, or the deployment failed.
-    """
-    plan = fetching.planned(manager, spec)
-    manager.ensure()
-    for _event in manager.iterate(manager.deploy(plan)):
-        pass
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from byzer_magic.capabilities import Capability, Trait
-from byzer_magic.client import current
+from byzer_magic.client import current, fetching
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.typed import Typed
 from byzer_magic.commands.spec import UndeploySpec
@@ -55,7 +55,7 @@ class ByzerLLM(Embeddings):
             ByzerError: a parameter is wrong, or the deployment failed.
         """
         spec = deploying.spec_of(udf_name, pretrained_model_type, model_path, infer_params, self.sys_conf)
-        deploying.deploy(current.current_manager(), spec)
+        fetching.deploy(current.current_manager(), spec)
         return self.get_meta(udf_name)
 
     def undeploy(self, udf_name: str, force: bool = False) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from byzer_magic import i18n
 from byzer_magic.errors import JournalError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal.entry import Entry
+from byzer_magic.journal.entry import COMPLETE, Entry
+
+T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(enc_hook=i18n.encode_text)
 _decoder = msgspec.json.Decoder(Entry)
@@ -34,12 +37,55 @@ def read(path: Path) -> Iterator[Entry]:
     Raises:
         JournalError: it cannot be read, or a line is no entry.
     """
+    return (entry for entry, _start in _decoded(path, _decoder))
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is needed of an entry to find it again; the rest of the line is not even decoded."""
+
+    asked: str
+    alias: str
+    method: str
+    provider: str = ""
+    title: str = ""
+    status: str = COMPLETE
+    key: str = ""
+    sample: int = 0
+    start: int = 0
+    """Where its line begins in the file."""
+
+
+_marks = msgspec.json.Decoder(Mark)
+
+
+def marks(path: Path) -> Iterator[Mark]:
+    """Yield where the entries of a file are.
+
+    Raises:
+        JournalError: it cannot be read, or a line is no entry.
+    """
+    return (msgspec.structs.replace(mark, start=start) for mark, start in _decoded(path, _marks))
+
+
+def entry_at(path: Path, start: int) -> Entry:
+    """Return the entry whose line begins at a place in a file.
+
+    Raises:
+        JournalError: it cannot be read, or there is no entry any more.
+    """
+    return next(_decoded(path, _decoder, start))[0]
+
+
+def _decoded(path: Path, decoder: msgspec.json.Decoder[T], start: int = 0) -> Iterator[tuple[T, int]]:
+    """Yield what the lines of a file hold, and where they begin."""
     number = 0
     try:
         with path.open("rb") as file:
+            file.seek(start)
             for number, line in enumerate(file, 1):  # noqa: B007 - used in the error
                 if line.strip():
-                    yield _decoder.decode(line)
+                    yield decoder.decode(line), start
+                start += len(line)
     except OSError as err:
         raise JournalError(_("Cannot read {path}: {reason}.", path=path, reason=err.strerror or err)) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:

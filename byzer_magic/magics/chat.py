@@ -26,6 +26,7 @@ from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.magics import columns, typed
 from byzer_magic.magics.background import Filling
 from byzer_magic.magics.kept import Interrupted, Kept
+from byzer_magic.rendering import footer
 from byzer_magic.request_ids import short
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
@@ -59,7 +60,8 @@ class Chats:
             CommandError: the prompt is missing, or an expression in it cannot be evaluated.
             RequestError: the response is incomplete; the part received is shown and kept.
         """
-        with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample)):
+        origin = journaling.SCOPE.origin  # also of a recording that is answered while another cell runs
+        with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample, origin=origin)):
             self._chat(manager, item, prompt)
 
     def _chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
@@ -111,6 +113,8 @@ class Chats:
         self.results.put(value, item.out)
         self._remember(manager, item.model, item.session, messages, result)
         self._out.text(repr(value))
+        if known := footer.from_journal(result):  # there is no footer here
+            self._out.say(known)
 
     def _leave(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> None:
         """Send a request that goes on without this notebook; its output fills after the cell has ended."""

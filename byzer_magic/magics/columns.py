@@ -20,7 +20,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.aliases import SEPARATOR
-from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
+from byzer_magic.errors import ByzerError, CommandError, JournalError, NotDeployed, RequestError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import judge_prompts
 from byzer_magic.magics.repaint import Repainted
@@ -243,7 +243,10 @@ def _text(result: Result) -> str:
 
 
 def check_any_answered(answers: Answers) -> None:
-    """Raise RequestError when no model answered."""
+    """Raise RequestError when no model answered, and what a tape lacks: replaying it is not to go on without that."""
+    for item in answers:
+        if isinstance(item.error, JournalError):
+            raise item.error
     if all(item.error for item in answers):
         aliases = listed(item.model for item in answers)
         raise RequestError(_("None of {aliases} answered.", aliases=aliases), _("See the errors above."))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -32,6 +34,8 @@ class Recording:
         self._ask = ask
         self._keep = keep
         self._job: Future[Result] | None = None
+        self._cell = contextvars.copy_context()
+        """Of the cell that has opened it: how its requests go with the journal."""
         self._page = recorder.open_page(alias, self._take, self.cancel)
         self._above, self._below = DisplayHandle(), DisplayHandle()
 
@@ -51,7 +55,8 @@ class Recording:
             self._job.cancel()
 
     def _take(self, data: bytes, name: str) -> None:
-        threading.Thread(target=self._answer, args=(data, name), name="byzer-recording", daemon=True).start()
+        work = functools.partial(self._cell.copy().run, self._answer, data, name)
+        threading.Thread(target=work, name="byzer-recording", daemon=True).start()
 
     def _answer(self, data: bytes, name: str) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from byzer_magic.i18n import gettext as _, join, localized, ngettext
 from byzer_magic.rendering.amounts import money
 from byzer_magic.rendering.markup import style, tag
@@ -23,7 +25,6 @@ def line(result: Result, *, by_error: bool = False) -> str:
     elif result.worker is not None:
         parts.append(_("worker {index}", index=result.worker))
     parts += filter(None, [contents(result)])  # audio and images have captions of their own
-    parts += filter(None, [from_journal(result)])
     parts += figures(result)
     if result.interrupted:
         parts.append(_("interrupted by an error; the partial answer is in _chat") if by_error else _("interrupted"))
@@ -31,15 +32,16 @@ def line(result: Result, *, by_error: bool = False) -> str:
 
 
 def figures(result: Result) -> list[str]:
-    """Return the parts of the line about an answer's time, tokens and cost, as far as they are known."""
-    parts = []
+    """Return the parts of the line about where an answer comes from, its time, tokens and cost, as far as known."""
+    parts = [from_journal(result)]
     if isinstance(result, ChatResult) and result.timings.first_token is not None:
         parts.append(_("TTFT {time}", time=f"{result.timings.first_token:.2f} s"))
     if result.usage:
         parts.append(_("{into} + {out} tokens", into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
     if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(_("{speed} tokens/s", speed=f"{result.tokens_per_second:.0f}"))
-    cost = "" if result.journal else money(result.cost, result.currency)
+    known = result.journal is not None and not result.journal.replayed  # what it cost is said there
+    cost = "" if known or result.usage is None else money(result.usage.cost, result.currency)
     parts += [f"{result.timings.total:.2f} s", cost]
     parts.append(warning(result))
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
@@ -50,9 +52,12 @@ def figures(result: Result) -> list[str]:
 
 
 def from_journal(result: Result) -> str:
-    """Return that the answer comes from the journal, and what that has saved; empty for one that was asked."""
+    """Return that the answer comes from the journal, and what that has saved, or from a tape; else an empty text."""
     if result.journal is None:
         return ""
+    if result.journal.replayed:
+        day = datetime.fromtimestamp(result.journal.at, UTC).date()
+        return _("replayed, recorded {day}", day=day.isoformat())
     if saved := money(result.saved, result.usage.currency if result.usage else ""):
         return _("from the journal, saved {cost}", cost=saved)
     return _("from the journal")

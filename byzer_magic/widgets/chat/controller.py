@@ -7,11 +7,13 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
 from byzer_magic import media as load
+from byzer_magic.client import journaling
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.messages import to_messages
@@ -39,6 +41,10 @@ KEEP_SECONDS = 3.0
 LOOK_SECONDS = 10.0
 """Seconds that deployments may take to report their capabilities."""
 
+BY_HAND = journaling.How(read=False, known=False)
+"""Nobody runs a window again: its requests are kept in the journal and answered by the model, and a cell that asks the
+same keeps its own answer."""
+
 Send = Callable[..., None]
 """`Page.send`."""
 
@@ -53,6 +59,7 @@ class Window:
         self._context = context
         self._send = send
         self._keep = keep
+        self._origin = journaling.SCOPE.origin
         self.alias = alias
         self.session = session or self._new_name()
         self._seen = context.sessions.get(self.session, [])
@@ -231,7 +238,8 @@ class Window:
         state = "done"
         try:
             exchange = await self._exchange(turn)
-            turn.take(await self._drained(turn, exchange))
+            with journaling.using(replace(BY_HAND, origin=self._origin)):
+                turn.take(await self._drained(turn, exchange))
         except asyncio.CancelledError:
             state = "stopped"
             self._part(turn, exchange)

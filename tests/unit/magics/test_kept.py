@@ -13,6 +13,7 @@ from byzer_magic.actions import actions
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.converse import Exchange
 from byzer_magic.commands import parser
+from byzer_magic.config import Settings
 from byzer_magic.magics import chat as chat_module, columns as asking, repaint, show
 from byzer_magic.magics.byzer import ByzerMagics
 from byzer_magic.magics.chat import Chats
@@ -177,7 +178,8 @@ def query_magics(monkeypatch: pytest.MonkeyPatch, asked: Exchange) -> Any:
     """Return the magics of a notebook whose query is this exchange."""
     monkeypatch.setattr(actions, "converse", lambda *_, **__: asked)
     talk = chats(monkeypatch, Notebook())
-    context = SimpleNamespace(manager=None, output=Notebook(), keep=talk.results.put, variables=dict, typed={})
+    manager = SimpleNamespace(settings=Settings())
+    context = SimpleNamespace(manager=manager, output=Notebook(), keep=talk.results.put, variables=dict, typed={})
     magics: Any = SimpleNamespace(chats=talk, context=lambda: context)
     magics._run = functools.partial(ByzerMagics._run, magics)
     return magics

@@ -1,0 +1,58 @@
+"""`replay`: a tape answers in place of the models, and commands about deployments say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from byzer_magic.actions.context import Context
+from byzer_magic.catalog import presets
+from byzer_magic.client.replaying import REPLAY
+from byzer_magic.client.tape_connection import TapeConnection
+from byzer_magic.commands import journal_specs as specs
+from byzer_magic.commands.options import Spec
+from byzer_magic.commands.registry import LISTED, command_of
+from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
+from byzer_magic.i18n import gettext as _, listed, ngettext
+
+
+def start(context: Context, item: specs.ReplaySpec) -> None:
+    """Replay a tape from now on; without one, say what is replayed.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    settings = context.manager.settings
+    if item.path is None:
+        tape = REPLAY.connection(settings)
+        context.output.say(_("Nothing is replayed.") if tape is None else _state(tape))
+        return
+    speed = settings.replay_speed if item.speed is None else item.speed
+    context.output.say(_state(REPLAY.start(item.path, speed)))
+
+
+def stop(context: Context, _item: specs.ReplayOffSpec) -> None:
+    """Ask models again from now on."""
+    context.output.say(_("Replaying is off; models are asked.") if REPLAY.stop() else _("Nothing is replayed."))
+
+
+def _state(tape: TapeConnection) -> str:
+    recordings = ngettext("{count} recording", "{count} recordings", count=len(tape.tape))
+    return _("Replaying {path}: {recordings} of {aliases}.", path=tape.tape.path, recordings=recordings,
+             aliases=listed(tape.tape.aliases) or _("no model"))  # fmt: skip
+
+
+def run(context: Context, item: Spec) -> Any:
+    """Run a command, or say in place of it what a tape has: while one is replayed, there are no deployments."""
+    row, tape = command_of(item), REPLAY.connection(context.manager.settings)
+    if tape is None or not row.replayed or getattr(item, "df", False):  # a cell goes on with the frame
+        return row.runner(context, item)
+    if row.replayed == LISTED:
+        context.output.say(_state(tape))
+    elif isinstance(item, DeploySpec | EasyDeploySpec):
+        alias = (item if isinstance(item, DeploySpec) else presets.spec(item)).model
+        context.output.say(_("{alias}: not deployed; {path} is replayed.", alias=alias, path=tape.tape.path.name))
+    else:
+        context.output.say(
+            _("{command}: nothing was done; {path} is replayed.", command=row.name, path=tape.tape.path.name)
+        )
+    return None
