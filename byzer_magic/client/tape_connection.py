@@ -32,6 +32,10 @@ _REFINED = {Capability.VISION.value, Capability.TOOLS.value}
 """What a chat on a tape may do besides: whether it did is decided by the request."""
 
 
+AT_ONCE = 64
+"""Requests to one alias that a program may make at once, as it sees in `stat`."""
+
+
 class TapeConnection(Connection):
     """Answers with what a tape has.
 
@@ -130,8 +134,9 @@ class TapeController:
 
     async def stream(self, _method: str, *_request: Any) -> AsyncIterator[Any]:
         """Yield nothing: nothing is deployed or changed."""
-        for _event in ():
-            yield
+        if self.connected:
+            return
+        yield
 
 
 def impossible(tape: Recordings) -> errors.CommandError:
@@ -170,7 +175,9 @@ class TapeLink:
             raise impossible(self._tape)
         methods = self._tape.methods(self._alias)
         can = methods | (_REFINED if Capability.CHAT.value in methods else set())
-        return ModelStat(model=self._alias, kind="", strategy="", capabilities=sorted(can), workers=[], concurrency=0)
+        return ModelStat(
+            model=self._alias, kind="", strategy="", capabilities=sorted(can), workers=[], concurrency=AT_ONCE
+        )
 
     async def stream(self, method: str, *request: Any) -> AsyncIterator[Any]:
         """Yield a recorded response, at its pace; nothing of what only a deployment has, such as its log.

@@ -34,7 +34,7 @@ LATER = (errors.RateLimited, errors.Overloaded, errors.LimitReached)
 """There is no room now."""
 FINAL = (
     errors.DeployError, errors.ClusterError, errors.ConfigError, errors.AuthenticationFailed, errors.ModelNotFound,
-    errors.BudgetSpent,
+    errors.BudgetSpent, errors.JournalError,
 )  # fmt: skip
 """No row will be answered."""
 OWN = (errors.ContextTooLong, errors.ContentRefused, errors.MalformedResponse, errors.DeadlineExceeded)

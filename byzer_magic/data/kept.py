@@ -12,6 +12,7 @@ from byzer_magic.client import journaling
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.journaling import How
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys
 from byzer_magic.journal.entry import COMPLETE, Entry
@@ -125,7 +126,7 @@ def _embedding(entry: Entry) -> Known:
 
 
 async def kept_for(manager: Manager, alias: str, *, fresh: bool) -> Kept | None:
-    """Return the project's journal for a model; None where it cannot be used, which has been said.
+    """Return the project's journal for a model, or the tape that is replayed; None where it cannot be used.
 
     Args:
         manager: connects to the deployment.
@@ -133,6 +134,8 @@ async def kept_for(manager: Manager, alias: str, *, fresh: bool) -> Kept | None:
         fresh: whether what is known is asked again.
     """
     alias, adapter = await manager.named(alias)
+    if (connection := REPLAY.connection(manager.settings)) is not None:  # its requests are found by their alias
+        return Kept(cast("Store", connection.tape), f"alias {alias}", adapter)
     identity = await manager.identity(alias)
     if identity is None:
         return None

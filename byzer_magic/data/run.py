@@ -11,6 +11,7 @@ from typing import Any
 from byzer_magic.catalog import prices
 from byzer_magic.client import journaling
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.data import table
 from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
 from byzer_magic.data.flow import Flow
@@ -64,6 +65,8 @@ class Run:
         self.price = price
         self._started = time.monotonic()
         self._wanted = wanted
+        self._replayed = REPLAY.connection(manager.settings) is not None
+        """Whether a tape answers, which costs nothing."""
         self.sums = Sums(len(self.rows), self._started)
         self.kept = kept
         self.asker: Asker = asker_for(manager, alias, question, self.sums.response, kept)
@@ -78,7 +81,7 @@ class Run:
         )
 
     def _purse(self) -> Purse | None:
-        if self._wanted.budget is None:
+        if self._wanted.budget is None or self._replayed:
             return None
         if self.price is None:
             raise CommandError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from byzer_magic.journal import tape
@@ -49,6 +49,10 @@ class Recordings:
         """
         mark = self._best.get(asked)
         return None if mark is None else tape.entry_at(self.path, mark.start)
+
+    def has(self, asked: Iterable[str]) -> set[str]:
+        """Return those of several requests that have a complete answer."""
+        return {each for each in asked if (mark := self._best.get(each)) and mark.status == COMPLETE}
 
     @property
     def aliases(self) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import byzer_magic as bz
@@ -104,6 +105,24 @@ def test_every_capability_is_answered_from_the_tape(replayed: Path) -> None:
     assert bz.model("ranker").rerank("q", ["a", "b"]).documents == ["b", "a"]
     assert bz.model("tts").speak("hi").data == b"abcd"
     assert bz.model("art").image("a cat").pictures[0].data == b"PNG"
+
+
+def test_rows_of_a_frame_are_answered_from_the_tape(tape: Path) -> None:
+    vectors = {text: np.full(2, number, "<f4").tobytes() for number, text in enumerate("ab")}
+    entries = [recorded("m", hello(f"Classify: {text}"), text.upper()) for text in "ab"]
+    entries += [recorded("bge", EmbedRequest(texts=[text]), method="embed", pieces=[(0.1, EmbeddingBatch(0, 2, data))])
+                for text, data in vectors.items()]  # fmt: skip
+    REPLAY.start(str(written(tape.parent, entries)), 0)
+    try:
+        frame = pd.DataFrame({"text": ["a", "b", "a"]})
+        found = bz.model("m").map(frame, prompt="Classify: {text}", out="label", budget=0.1)
+        assert found["label"].tolist() == ["A", "B", "A"], "equal rows have one answer; a budget needs no price"
+        found = bz.model("bge").map(frame, prompt="{text}", out="vector")
+        assert [list(vector) for vector in found["vector"]] == [[0, 0], [1, 1], [0, 0]]
+        with pytest.raises(errors.JournalError, match="no recording of this request"):
+            bz.model("m").map(pd.DataFrame({"text": ["a", "c"]}), prompt="Classify: {text}", out="label")
+    finally:
+        REPLAY.as_set()
 
 
 def test_an_error_and_a_part_of_an_answer_are_replayed_as_what_they_were(replayed: Path) -> None:
