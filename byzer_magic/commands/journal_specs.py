@@ -69,7 +69,7 @@ class JournalClearSpec(Spec):
     summary = _("Remove entries from the journal, with their media.")
     examples = ("journal clear --older 30d", "journal clear --all")
 
-    older: float | None = option(None, help=_("those older than this (30d, 12h)"), kind="duration")
+    older: float | None = option(None, help=_("those older than this (30d, 12h)"), kind="duration", minimum=0)
     all: bool = option(default=False, help=_("all of them"), kind="bool")
 
 

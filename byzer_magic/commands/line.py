@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from byzer_magic.commands import durations, typography
-from byzer_magic.commands.options import Option, Spec, options_of, visible
+from byzer_magic.commands.options import Option, Spec, is_open, options_of, visible
 from byzer_magic.commands.spec import ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, quote
 
@@ -45,11 +45,13 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
     if opt.kind == "texts":
         return [word for text in value for word in _flag_words(replace(opt, kind="text"), text)]
     if opt.kind != "params":
-        text = durations.written(value) if opt.kind == "duration" else str(value)
+        values = value if isinstance(value, tuple) else (value,)
+        text = durations.written(value) if opt.kind == "duration" else ",".join(map(str, values))
         return [quote(f"{flag}={text}")] if text == "--" or _is_like_flag(text) else [flag, quote(text)]
     pairs = [f"{name}={text}" for name, text in value.items()]
-    plain = [quote(pair) for pair in pairs if not _is_like_flag(pair)]
-    return [*([flag, *plain] if plain else []), *(quote(f"{flag}={pair}") for pair in pairs if _is_like_flag(pair))]
+    alone = [pair for pair in pairs if _is_like_flag(pair) or (opt.several and is_open(pair))]
+    plain = [quote(pair) for pair in pairs if pair not in alone]
+    return [*([flag, *plain] if plain else []), *(quote(f"{flag}={pair}") for pair in alone)]
 
 
 def _is_like_flag(word: str) -> bool:
@@ -71,5 +73,9 @@ def _chat_line(spec: ChatSpec, flags: list[str]) -> str:
     if spec.query is None:
         return " ".join(words)
     first = "".join(spec.query.split(maxsplit=1)[:1])
-    as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\" and not (spec.params or _is_like_flag(first))
+    as_is = (
+        spec.query[:1].strip()
+        and spec.query[0] not in "-'\"\\"
+        and not (spec.params or spec.grid or _is_like_flag(first))
+    )
     return " ".join([*words, spec.query if as_is else f"-- {spec.query}"])

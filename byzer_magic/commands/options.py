@@ -52,6 +52,8 @@ class Option(Setting):
     minimum: float | None = None
     positional: bool = False
     """Taken from the words without a flag; the last of several takes all words that remain."""
+    several: bool = False
+    """Whether it takes several values: numbers with commas are a tuple, each of `params` may be a list in brackets."""
     complete: str = ""
     """What completes the value: `alias`, `preset`, `kind`, `path`, `model` (a path or one in a hub),
     `answer` (one that is kept), or nothing."""
@@ -172,18 +174,31 @@ def check(spec: object) -> None:
         CommandError: a value is not allowed.
     """
     for opt in options_of(type(spec)):
-        value = getattr(spec, opt.name)
-        if value is not None and opt.choices and value not in opt.choices:
-            raise CommandError(
-                not_a_choice(f"--{opt.name}", repr(value), opt.choices), suggest(str(value), opt.choices)
+        given = getattr(spec, opt.name)
+        for value in given if opt.several and isinstance(given, tuple) else (given,):
+            _check(opt, value)
+
+
+def _check(opt: Option, value: Any) -> None:
+    if value is not None and opt.choices and value not in opt.choices:
+        raise CommandError(not_a_choice(f"--{opt.name}", repr(value), opt.choices), suggest(str(value), opt.choices))
+    if opt.minimum is not None and value is not None and value < opt.minimum:
+        raise CommandError(
+            _(
+                "--{name} is {value}, which is below its minimum of {least:g}.",
+                name=opt.name, value=value, least=opt.minimum,
             )
-        if opt.minimum is not None and value is not None and value < opt.minimum:
-            raise CommandError(
-                _(
-                    "--{name} is {value}, which is below its minimum of {least:g}.",
-                    name=opt.name, value=value, least=opt.minimum,
-                )
-            )  # fmt: skip
+        )  # fmt: skip
+
+
+def is_open(text: str) -> bool:
+    """Return whether a list in brackets begins in a text and does not end there.
+
+    Example:
+        >>> is_open("city=[New"), is_open("city=[Paris]")
+        (True, False)
+    """
+    return text.count("[") > text.count("]")
 
 
 def is_secret_name(name: str) -> bool:

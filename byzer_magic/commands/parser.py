@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from byzer_magic.commands import former, typography, yaml_file
+from byzer_magic.commands.aliases import SEPARATOR
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
 from byzer_magic.commands.line import line
-from byzer_magic.commands.options import Option, Spec, convert, options_of
+from byzer_magic.commands.options import Option, Spec, convert, is_open, options_of
 from byzer_magic.commands.registry import group_in, in_words
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, split, split_block
@@ -161,7 +162,7 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
         given[opt.name] = True
     elif opt.kind == "params":
         first = [value] if equals else []
-        taken = _until_flag(words, options, pairs_only=cls is ChatSpec)  # a prompt may follow
+        taken = _until_flag(words, options, pairs_only=cls is ChatSpec, lists=opt.several)  # a prompt may follow
         given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *taken]))
     elif opt.kind == "texts":
         given.setdefault(opt.name, []).append(value if equals else _value_of(opt, words, options))
@@ -191,13 +192,21 @@ def _value_of(opt: Option, words: Words, options: Collection[str]) -> str:
     return words.take()
 
 
-def _until_flag(words: Words, options: Collection[str], *, pairs_only: bool) -> Iterable[str]:
+def _until_flag(words: Words, options: Collection[str], *, pairs_only: bool, lists: bool) -> Iterable[str]:
     while (word := words.peek()) is not None and word != "--" and not FLAG.fullmatch(word):
         if typography.is_flag(word, options):
             return
         if pairs_only and "=" not in word:
             return
-        yield words.take()
+        yield _with_list(words) if lists else words.take()
+
+
+def _with_list(words: Words) -> str:
+    """Take a word, and those that follow until its list in brackets ends."""
+    taken = words.take()
+    while is_open(taken) and words.peek() is not None:
+        taken = f"{taken} {words.take()}"
+    return taken
 
 
 def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
@@ -345,4 +354,6 @@ def _typed(opt: Option, value: Any, label: str) -> Any:
         return opt.renamed.get(value, value)
     if not isinstance(value, str) or opt.kind in ("texts", "params"):
         return value
+    if opt.several and SEPARATOR.search(value):
+        return tuple(convert(opt, part.strip(), label) for part in SEPARATOR.split(value))
     return convert(opt, value, label)

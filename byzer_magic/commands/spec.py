@@ -832,6 +832,7 @@ class ChatSpec(Spec):
         "%%chat gpt4o_chat,deepseek_chat --judge qwen_max",
         "%%chat gpt4o_chat --background",
         "%chat --attach",
+        "%%chat gpt4o_chat,deepseek_chat --grid country=[France,Japan] tone=[plain,poetic] --temperature 0,0.7",
     )
 
     model: str = option(
@@ -840,8 +841,26 @@ class ChatSpec(Spec):
     )  # fmt: skip
     query: str | None = option(None, help=_("the prompt, when it is not in the cell"), positional=True)
     system: str | None = option(None, help=_("system prompt"))
-    temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
-    max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
+    temperature: float | tuple[float, ...] | None = option(
+        None, help=_("sampling temperature; with several, separated by commas, each is asked"), kind="float",
+        several=True,
+    )  # fmt: skip
+    max_tokens: int | tuple[int, ...] | None = option(
+        None, help=_("maximum length of the response, in tokens; with several, each is asked"), kind="int", minimum=1,
+        several=True,
+    )  # fmt: skip
+    grid: Mapping[str, str] = option(
+        help=_(
+            "variables of the prompt, each with a list ([France,Japan]) or an expression of the notebook: every"
+            " combination is asked, in one table; params.NAME=[...] is a field of the request"
+        ),
+        kind="params",
+        several=True,
+    )
+    samples: int = option(1, help=_("ask each prompt so many times"), kind="int", minimum=1)
+    dry_run: bool = option(
+        default=False, help=_("show what would be asked, and roughly what it would cost; ask nothing"), kind="bool"
+    )
     image: tuple[str, ...] = _images(_("image to send or to edit: path, URL or variable; may be repeated"))
     audio: str | None = option(
         None, help=_("audio to transcribe: path or variable; rec: record it here"), complete="path",
@@ -865,6 +884,9 @@ class ChatSpec(Spec):
     tools: str | None = option(None, help=_("functions of the notebook that the model may call, separated by commas"))
     judge: str | None = option(
         None, help=_("deployment that compares the responses of several models"), complete="alias"
+    )
+    comparisons: int = option(
+        100, help=_("pairs of responses that --judge compares at most, in a grid"), kind="int", minimum=1
     )
     no_stream: bool = option(default=False, help=_("show the response only when it is complete"), kind="bool")
     fresh: bool = _fresh()

@@ -10,6 +10,7 @@ from typing import Any
 
 from byzer_magic.catalog import prices
 from byzer_magic.client import journaling
+from byzer_magic.client.estimates import in_flight, price_of
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.data import table
@@ -28,9 +29,6 @@ from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Request, RowProgress
-
-MOST_IN_FLIGHT = 1024
-"""Requests in flight of one run, where the user does not say it."""
 
 
 class Run:
@@ -171,17 +169,3 @@ def _name(row: Row) -> Row:
     except TypeError:  # lists of documents, arrays of pixels
         return (repr(row),)
     return row
-
-
-def in_flight(stat: ModelStat) -> int:
-    """Return how many requests keep a deployment busy: as many as it has slots, or may have by scaling."""
-    workers = max(len(stat.workers), stat.max_workers, 1)
-    return min(MOST_IN_FLIGHT, workers * max(1, stat.concurrency))
-
-
-async def price_of(manager: Manager, stat: ModelStat) -> prices.Price | None:
-    """Return the price of a deployment's model; None where it is unknown."""
-    if not stat.currency:
-        return None
-    spec = await manager.spec(stat.model)
-    return prices.find(stat.kind, stat.title, spec.infer_params.get("saas.base_url", ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import keyword
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -25,20 +24,16 @@ from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.magics import columns, typed
 from byzer_magic.magics.background import Filling
+from byzer_magic.magics.filling import fill
+from byzer_magic.magics.grid import judging, run as grid_run, values as grid_values
 from byzer_magic.magics.kept import Interrupted, Kept
 from byzer_magic.rendering import footer
 from byzer_magic.request_ids import short
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
+from byzer_magic.results.grid import Grid
 from byzer_magic.types import Media, Message
 from byzer_magic.widgets.context import Context, cell_of
-
-EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>(?:[^{}]|\{(?!\{)|\}(?!\}))++)\}\}")
-"""`{{expression}}`; with a backslash in front it stays as typed."""
-
-
-REC = "rec"
-"""The value of --audio that opens a recorder in the cell."""
 
 
 class Chats:
@@ -70,9 +65,12 @@ class Chats:
             self._out.say(gettext("Session {name} was reset.", name=item.session))
             return
         self._check(item, aliases, prompt)
+        if grid_values.is_wanted(item):
+            self._grid(manager, item, aliases, (prompt or "").strip("\n"))
+            return
         text = fill((prompt or "").strip("\n"), self._shell.user_ns)
         self._pull(manager, item, aliases)
-        if item.audio == REC:
+        if item.audio == grid_values.REC:
             self._record(manager, item, text)
             return
         if len(aliases) > 1:
@@ -195,13 +193,15 @@ class Chats:
             raise CommandError(_("The prompt is missing."), _("Write it below %%chat ALIAS, or after %chat ALIAS."))
         if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
             raise CommandError(_("--out {name!r} is not a variable name.", name=item.out))
-        if item.judge and len(aliases) < 2:
+        if grid_values.is_wanted(item):
+            grid_values.check(item)
+        elif item.judge and len(aliases) < 2:
             raise CommandError(_("--judge needs two or more models."), _("Example: %%chat a,b --judge c"))
-        if item.audio == REC and len(aliases) > 1:
+        if item.audio == grid_values.REC and len(aliases) > 1:
             raise CommandError(_("--audio rec works with one model only."), _("For several models, pass a file."))
         if item.cancel:
             raise CommandError(_("--cancel needs --attach."), _("Example: %chat --attach ID --cancel"))
-        if item.background and (len(aliases) > 1 or item.schema or item.tools or item.audio == REC):
+        if item.background and (len(aliases) > 1 or item.schema or item.tools or item.audio == grid_values.REC):
             raise CommandError(
                 _("--background works with one model, and without --schema, --tools and --audio rec."),
                 _("Ask one model at a time, or leave --background out."),
@@ -231,6 +231,27 @@ class Chats:
         columns.check_any_answered(found)
         if item.judge:
             columns.judged(manager, self._out, item.judge, text, found)
+
+    def _grid(self, manager: Manager, item: ChatSpec, aliases: list[str], prompt: str) -> None:
+        """Ask every combination of a grid; the cell fails when none is answered."""
+
+        def messages(text: str, system: str | None) -> list[Message]:
+            return self._messages(replace(item, system=system), text)
+
+        asked = grid_run.prepared(manager, item, aliases, prompt, self._shell.user_ns, messages)
+        if item.judge:
+            judging.check(manager, item.judge, asked)
+        if item.dry_run:
+            grid_run.show(manager, self._out, asked)
+            return
+        with self.results.showing():
+            found = grid_run.ask(manager, self._out, asked, functools.partial(self._give, item))
+        if item.judge:
+            prompts = [cell.prompt for cell in asked.cells]
+            try:
+                judging.judge(manager, self._out, item.judge, found, prompts, item.comparisons)
+            finally:
+                self._give(item, found)
 
     def _record(self, manager: Manager, item: ChatSpec, text: str) -> None:
         """Open a recorder; the response to a recording is shown below it, after the cell has ended."""
@@ -275,10 +296,10 @@ class Chats:
         self._give(item, Answers([result]) if item.df else result)
         self._remember(manager, item.model, item.session, messages, result)
 
-    def _give(self, item: ChatSpec, found: Result | Answers) -> None:
+    def _give(self, item: ChatSpec, found: Result | Answers | Grid) -> None:
         """Put the result where the user finds it: `_chat` and --out; with --df, as a DataFrame."""
         self.results.put(found, item.out)
-        if item.df and isinstance(found, Answers):
+        if item.df and isinstance(found, Answers | Grid):
             self.results.put(found.frame(), item.out)
 
     def _remember(
@@ -291,30 +312,3 @@ class Chats:
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:
     """Return the name of a conversation; with several models each has its own, `name@alias`."""
     return f"{item.session}@{alias}" if item.session and len(aliases) > 1 else item.session
-
-
-def fill(prompt: str, variables: dict[str, Any]) -> str:
-    """Replace each `{{expression}}` in a prompt with its value in the notebook; single braces are literal.
-
-    Raises:
-        CommandError: an expression cannot be evaluated; the message names it.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        if match["literal"]:
-            return match[0][1:]
-        code = match["code"].strip()
-        try:
-            return str(eval(code, variables))  # noqa: S307 - the user's own expression, in the user's own kernel
-        except NameError as err:
-            raise CommandError(
-                _("{expression}: {name} is not defined in this notebook.", expression=match[0], name=err.name),
-                _(r"Define it first, or write \{{ for literal braces."),
-            ) from err
-        except Exception as err:  # the user's own expression may raise anything
-            raise CommandError(
-                _("{expression}: {error}.", expression=match[0], error=f"{type(err).__name__}: {err}"),
-                _(r"Write \{{ for literal braces."),
-            ) from err
-
-    return EXPRESSION.sub(value, prompt)

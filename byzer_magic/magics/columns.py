@@ -11,6 +11,7 @@ import secrets
 import string
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import closing
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +31,8 @@ from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.results.comparison import Answers
 from byzer_magic.types import Message, Waiting
+
+T = TypeVar("T")
 
 
 def names(model: str) -> list[str]:
@@ -54,19 +57,17 @@ def names(model: str) -> list[str]:
     return found
 
 
-def exchanges(
-    manager: Manager, aliases: Sequence[str], open_exchange: Callable[[str], Exchange]
-) -> dict[str, Exchange | ByzerError]:
-    """Return the exchange with each model; for one that is deployed but does not respond, the error.
+def exchanges(manager: Manager, aliases: Sequence[str], open_one: Callable[[str], T]) -> dict[str, T | ByzerError]:
+    """Return the exchange with each model, or several; for one that is deployed but does not respond, the error.
 
     Raises:
         NotDeployed: one of them is not deployed.
         CommandError: the prompt lacks what one of them needs.
     """
-    found: dict[str, Exchange | ByzerError] = {}
+    found: dict[str, T | ByzerError] = {}
     for alias in aliases:
         try:
-            found[alias] = open_exchange(alias)
+            found[alias] = open_one(alias)
         except NotDeployed as err:
             if not manager.runs(alias):
                 raise
@@ -145,22 +146,44 @@ def ask(
     def draw() -> dict[str, str]:
         return columns.bundle([item.column() for item in asking], views)
 
+    def end() -> None:
+        answers.extend(item.result for item in asking if item.result is not None)
+        keep(answers)
+
+    answers = Answers()
     board = Repainted(draw) if out.shows_media else None
+    finish(manager, out, asking, _ended(asking, board), board, lambda item: columns.plain(item.column()), end)
+    return answers
+
+
+def finish(
+    manager: Manager, out: Output, asking: Sequence[Asking], ended: AsyncIterator[Asking], board: Repainted | None,
+    plain: Callable[[Asking], str], keep: Callable[[], None],
+) -> None:  # fmt: skip
+    """Show the responses until all have ended; an interrupt stops all, and the parts received are kept.
+
+    Args:
+        manager: runs the requests.
+        out: shows the responses where there is no board.
+        asking: the requests.
+        ended: sends them, and yields each that has ended.
+        board: shows them where an output can be updated.
+        plain: returns one that has ended as text.
+        keep: is called before they are shown for the last time.
+    """
     try:
-        with closing(manager.iterate(_ended(asking, board))) as finished:  # type: ignore[type-var]  # a generator
+        with closing(manager.iterate(ended)) as finished:  # type: ignore[type-var]  # a generator
             for item in finished:
-                if board is None:
-                    out.text(columns.plain(item.column()) + "\n")
+                if board is None and (text := plain(item)):
+                    out.text(text + "\n")
     except KeyboardInterrupt:
         pass
     finally:
         for item in asking:
             item.end()
-        answers = Answers(item.result for item in asking if item.result is not None)
-        keep(answers)
+        keep()
         if board is not None:
             board.close()
-    return answers
 
 
 async def _ended(asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
@@ -197,7 +220,7 @@ def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerEr
 
 def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers) -> None:
     """Ask one more model to compare the answers, which are labelled with letters; show its response."""
-    texts = {item.model: _text(item) for item in answers if not item.error and _text(item)}
+    texts = {item.model: text_of(item) for item in answers if not item.error and text_of(item)}
     if len(texts) < 2:
         out.say(gettext("Fewer than two models answered, so there is nothing to compare."))
         return
@@ -228,9 +251,14 @@ def _letters(count: int) -> list[str]:
 
 def judge_messages(prompt: str, texts: Mapping[str, str], letters: Mapping[str, str]) -> list[Message]:
     """Return the messages for the judge; the answers are in the order of their letters."""
-    answers = [judge_prompts.answer(letter, _quoted(texts[alias])) for alias, letter in letters.items()]
+    return quoted_messages(judge_prompts.system(), prompt, {letter: texts[alias] for alias, letter in letters.items()})
+
+
+def quoted_messages(system: str, prompt: str, texts: Mapping[str, str]) -> list[Message]:
+    """Return the messages for a judge: how to compare, and the quoted request and answers, by their letters."""
+    answers = [judge_prompts.answer(letter, _quoted(text)) for letter, text in texts.items()]
     question = judge_prompts.question(_quoted(prompt), "\n\n".join(answers))
-    return [Message("system", judge_prompts.system()), Message("user", question)]
+    return [Message("system", system), Message("user", question)]
 
 
 def _quoted(text: str) -> str:
@@ -238,15 +266,16 @@ def _quoted(text: str) -> str:
     return re.sub(r"<(?=/?\s*(?:answer|request)\b)", "&lt;", text, flags=re.IGNORECASE)
 
 
-def _text(result: Result) -> str:
+def text_of(result: Result) -> str:
+    """Return what a judge reads of a result; empty for one that is no text."""
     return result.text if isinstance(result, ChatResult | TranscribeResult) else ""
 
 
-def check_any_answered(answers: Answers) -> None:
+def check_any_answered(answers: Sequence[Result]) -> None:
     """Raise RequestError when no model answered, and what a tape lacks: replaying it is not to go on without that."""
     for item in answers:
         if isinstance(item.error, JournalError):
             raise item.error
     if all(item.error for item in answers):
-        aliases = listed(item.model for item in answers)
+        aliases = listed(dict.fromkeys(item.model for item in answers))
         raise RequestError(_("None of {aliases} answered.", aliases=aliases), _("See the errors above."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +139,64 @@ def test_columns_show_audio_and_images_side_by_side(deployed: Kernel) -> None:
     assert "data:audio/mpeg;base64," in shown
     assert "data:image/png;base64," in shown
     assert "<table" in shown
+
+
+def rows(cell: Cell) -> list[str]:
+    return re.findall(r"<tr data-sort=", cell.shown[0]["text/html"])
+
+
+def test_grid_asks_every_combination_into_one_table(deployed: Kernel, provider: Process) -> None:
+    before = received(provider)
+    cell = deployed.run(
+        "%%chat a,b --grid country=[New York,Japan] tone=[plain] --temperature 0,0.7 --out grid\n"
+        "say:{{country}} {{tone}}"
+    )
+    assert cell.status == "ok", cell.everything
+    assert len(cell.shown) == 1
+    assert received(provider) - before == 8
+    assert len(rows(cell)) == 4
+    assert "== b · country=Japan · tone=plain · temperature=0.7 ==" in cell.shown[0]["text/plain"]
+    assert "%byzer journal on" in cell.shown[0]["text/plain"]
+    output = "print([(r.model, r.text) for r in grid.where(country='Japan', temperature=0)], grid is _chat)"
+    assert deployed.run(output).text == "[('a', 'Japan plain'), ('b', 'Japan plain')] True\n"
+
+
+def test_grid_asks_only_what_is_new_with_the_journal(deployed: Kernel, provider: Process, tmp_path: Path) -> None:
+    deployed.run(f"import os; home = os.getcwd(); os.chdir({str(tmp_path)!r})")
+    deployed.run("%byzer journal on")
+    before = received(provider)
+    first = "%%chat a --grid country=[France] --samples 2 --df --out table\nsay:{{country}}"
+    assert deployed.run(first).status == "ok"
+    assert received(provider) == before + 2
+    more = first.replace("[France]", "[Japan,France]")  # in another order
+    dry = deployed.run(more.replace("--samples", "--dry_run --samples"))
+    assert "4 requests · 2 from the journal" in dry.text
+    assert received(provider) == before + 2
+    cell = deployed.run(more)
+    assert received(provider) == before + 4
+    assert "2 from the journal" in str(cell.shown)
+    shown = "print(list(table.country), list(table['sample']), list(table.from_journal))"
+    assert (
+        deployed.run(shown).text == "['Japan', 'Japan', 'France', 'France'] [0, 1, 0, 1] [False, False, True, True]\n"
+    )
+    deployed.run("%byzer journal off\nos.chdir(home)")
+
+
+def test_grid_goes_on_when_cells_fail_and_is_judged(deployed: Kernel) -> None:
+    cell = deployed.run(
+        "%%chat a,bad,b --grid country=[France] --judge a --params temperature=1 --out grid\nsay:{{country}}"
+    )
+    assert cell.status == "ok", cell.everything
+    assert "1 failed" in str(cell.shown)
+    assert KEY not in cell.everything
+    assert "1 pair of answers, each in both orders: 0 requests" in cell.everything, "equal texts are a tie"
+    assert deployed.run("print([item.name for item in grid.rankings[0].standings])").text == "['a', 'b']\n"
+
+
+def test_grid_interrupt_keeps_what_arrived(deployed: Kernel) -> None:
+    threading.Timer(1.5, deployed.interrupt).start()
+    cell = deployed.run("%%chat a,b --grid n=[1,2,3,4,5,6] --out part\ntokens:2000@50 {{n}}")
+    assert cell.status == "error"
+    assert "Interrupted" in cell.everything
+    output = "print(len(part), {item.interrupted for item in part}, max(len(item.text) for item in part) > 0)"
+    assert deployed.run(output).text == "12 {True} True\n"

@@ -33,6 +33,8 @@ HARD += [
     "-1",
     "{{x}}",
     "!x",
+    "[a",
+    "b]",
 ]
 
 any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -58,7 +60,9 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
         "params": st.dictionaries(names, texts, max_size=4),
         "texts": st.lists(texts, max_size=3).map(tuple),
     }
-    return numbers.get(opt.kind, texts)
+    found = numbers.get(opt.kind, texts)
+    several = opt.several and opt.kind in ("int", "float")
+    return found | st.lists(found, min_size=2, max_size=3).map(tuple) if several else found
 
 
 @functools.cache

@@ -120,13 +120,13 @@ def _column(column: Column, view: View, *, over: bool) -> Markup:
     text = footer_of(column)
     parts = [
         tag("header", tag("strong", column.alias), tag("span", state)),
-        tag("div", _error(column), _shown(column, view, over=over), class_="bz-body"),
+        tag("div", _error(column), shown(column, view, over=over), class_="bz-body"),
         tag("footer", text, class_="bz-footer") if text else "",
     ]
     return tag("section", *parts, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
 
 
-def _shown(column: Column, view: View, *, over: bool) -> Markup:
+def shown(column: Column, view: View, *, over: bool) -> Markup:
     """Return the answer; one that cannot be rendered does not take the others with it."""
     try:
         return _body(column, view, over=over)
