@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,25 +14,24 @@ from tests.ray.test_scale import scale
 from tests.servers.process import Process
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-GAPS = [0.01, 0.05, 0.02, 0.04] * 10
-"""Seconds between the requests of a load, which come faster than two workers can answer."""
-ANSWERS = ["slow:300ms x", "slow:500ms x", "slow:400ms x"]
+REQUESTS = 24
+GAP_SECONDS = 0.1
+"""Between two requests of a load, which come faster than two workers answer, or four."""
+ANSWERS = ["slow:600ms x", "slow:1000ms x", "slow:800ms x"]
+"""They take so long that what a busy machine adds does not count."""
 
 
 def send(alias: str) -> list[float]:
-    """Send a load; return how long each request waited for a slot, in the order of the waits."""
-    waits: list[float] = []
+    """Send a load; return how long each request waited for a slot, sorted."""
     model = bz.model(alias)
-    threads = [
-        threading.Thread(target=lambda text=text: waits.append(model.chat(text).timings.queued))  # type: ignore[misc]
-        for text in (ANSWERS[place % len(ANSWERS)] for place in range(len(GAPS)))
-    ]
-    for thread, gap in zip(threads, GAPS, strict=True):
-        thread.start()
-        time.sleep(gap)
-    for thread in threads:
-        thread.join()
-    return sorted(waits)
+    start = time.monotonic() + 0.5
+
+    def ask(place: int) -> float:
+        time.sleep(max(0.0, start + place * GAP_SECONDS - time.monotonic()))
+        return model.chat(ANSWERS[place % len(ANSWERS)]).timings.queued
+
+    with ThreadPoolExecutor(REQUESTS) as threads:
+        return sorted(threads.map(ask, range(REQUESTS)))
 
 
 def test_prediction_holds_when_the_same_load_comes_again(manager: Manager, provider: Process) -> None:
@@ -40,7 +39,7 @@ def test_prediction_holds_when_the_same_load_comes_again(manager: Manager, provi
     before = send("m")
     found = bz.model("m").what_if(num_workers=4)
     assert found
-    assert found.measured.requests == len(GAPS)
+    assert found.measured.requests == REQUESTS
     assert found.measured.wait_p99 == pytest.approx(before[-1], rel=0.15)
     assert found.replayed.wait_p99 == pytest.approx(found.measured.wait_p99, rel=0.15)
     assert found.predicted
@@ -48,4 +47,3 @@ def test_prediction_holds_when_the_same_load_comes_again(manager: Manager, provi
     after = send("m")
     assert after[-1] < 0.7 * before[-1], "it waits for slots"
     assert found.predicted.wait_p99 == pytest.approx(after[-1], rel=0.15)
-    print(before[-1], found.measured, found.replayed, found.predicted, after[-1])
