@@ -22,6 +22,7 @@ __all__ = [
     "load_ipython_extension",
     "model",
     "prompt",
+    "search",
     "undeploy",
     "unload_ipython_extension",
 ]
@@ -136,6 +137,34 @@ def prompt(model: Any = None, /, *, llm: Any = None, options: Any = None, **more
     return make(model, llm=llm, options=options, **more)
 
 
+def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, model: Any = None) -> Any:
+    """Return the rows of a DataFrame that are nearest to a query by their embeddings, the nearest first.
+
+    Args:
+        rows: a DataFrame with a column of embeddings, such as `Model.map` makes.
+        query: a text, or an embedding.
+        k: how many rows at most.
+        column: the column of embeddings; by default the one that `Model.map` has made.
+        model: the alias, or the `Model`, that embeds the query; by default the one that made the column.
+
+    Returns:
+        Those rows, with the column `score`: the cosine, from -1 to 1.
+
+    Raises:
+        CommandError: there is no column of embeddings, or they have another size than that of the query.
+        NotDeployed: nothing is deployed as the alias.
+
+    Example:
+        >>> import pandas
+        >>> texts = bz.model("bge").map(pandas.DataFrame({"text": ["the sky is blue", "grass is green"]}), "{text}")
+        >>> bz.search(texts, "What colour is the sky?", k=1).columns.tolist()
+        ['text', 'embedding', 'embedding_error', 'score']
+    """
+    from byzer_magic.data.search import search as find
+
+    return find(rows, query, k, column=column, model=model)
+
+
 def undeploy(alias: str, *, force: bool = False) -> None:
     """Remove a deployment.
 
@@ -161,16 +190,20 @@ def undeploy(alias: str, *, force: bool = False) -> None:
 def load_ipython_extension(shell: Any) -> None:
     """Register `%byzer`, `%%byzer`, `%chat`, `%%chat`, and let `import byzerllm` find `byzer_magic.compat`."""
     from byzer_magic import compat
+    from byzer_magic.data import accessor
     from byzer_magic.magics import register
 
     compat.install()
+    accessor.install()
     register(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove what `load_ipython_extension` added."""
     from byzer_magic import compat
+    from byzer_magic.data import accessor
     from byzer_magic.magics import unregister
 
     unregister(shell)
+    accessor.uninstall()
     compat.uninstall()

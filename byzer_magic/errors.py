@@ -34,6 +34,7 @@
           StreamTruncated        the stream ended without a finish reason
       ClusterError
         CannotConnect            Ray is unreachable or cannot be started
+      JournalError               the journal cannot be used
 
 The message is what happened, in one sentence; the hint is the next step. Both are lazy texts, so that an error raised
 in one process is shown in the language of another: `to_wire` and `from_wire` carry it between a pool and its clients,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from byzer_magic.plan import Plan
 
 
-def options_in(item: specs.QuerySpec | specs.ChatSpec) -> dict[str, Any]:
+def options_in(item: specs.QuerySpec | specs.ChatSpec | specs.MapSpec) -> dict[str, Any]:
     """Return the request fields of a command; JSON values in `--params` (numbers, true, lists) are parsed."""
     flags = {name: getattr(item, name) for name in ("temperature", "max_tokens")}
     return {name: _value(text) for name, text in item.params.items()} | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ class Context:
     manager: Manager
     output: Output
     """Shows results in the face's own way."""
+    namespace: MutableMapping[str, Any] | None = field(default=None, repr=False)
+    """The notebook's own variables, of any type; None in a shell."""
     variables: Callable[[], Mapping[str, Any]] = dict
     """Returns the variables in which `${NAME}` is looked up first."""
     keep: Callable[[Result], None] = _nowhere

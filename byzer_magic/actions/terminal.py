@@ -21,7 +21,7 @@ from byzer_magic.rendering import footer, progress, tables
 from byzer_magic.rendering.media import transcript
 from byzer_magic.results import ChatResult, EmbedResult, Result, TranscribeResult
 from byzer_magic.safety.texts import Arriving, visible
-from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading, Waiting
+from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading, RowProgress, Waiting
 
 PROGRESS_SECONDS = 2.0
 """How often the progress of a response is written to stderr."""
@@ -156,9 +156,10 @@ class Terminal:
         """Ask on the terminal; None where there is none."""
         return (getpass.getpass(visible(prompt)) or None) if sys.stdin is not None and sys.stdin.isatty() else None
 
-    def watch(self, _work: object) -> AbstractContextManager[None]:
-        """Show nothing: a blocking call from Python is silent on a terminal."""
-        return contextlib.nullcontext()
+    def watch(self, work: Any) -> AbstractContextManager[None]:
+        """Write lines about a table, row by row; else nothing: a blocking call from Python is silent on a terminal."""
+        is_table = isinstance(getattr(work, "progress", None), RowProgress)
+        return self._reports(work) if is_table else contextlib.nullcontext()
 
     def refresh(self, draw: Callable[[], None]) -> None:
         """Write it once more."""

@@ -43,6 +43,8 @@ class Command:
     replayed: str = ""
     """What comes in its place while a tape is replayed, since nothing is deployed then: `SKIPPED` for one that changes
     deployments, `LISTED` for one that shows them: it says what the tape has."""
+    cell: str = ""
+    """The option that has the text below `%%byzer NAME`, where that is no further command."""
 
     @property
     def faces(self) -> tuple[str, ...]:
@@ -67,7 +69,9 @@ EASY_COMMANDS: dict[str, type[Spec]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def command(name: str, *, run: str, notebook_only: str = "", replayed: str = "") -> Callable[[type[S]], type[S]]:
+def command(
+    name: str, *, run: str, notebook_only: str = "", replayed: str = "", cell: str = ""
+) -> Callable[[type[S]], type[S]]:
     """Make a class the spec of a command, and register it.
 
     Args:
@@ -75,11 +79,14 @@ def command(name: str, *, run: str, notebook_only: str = "", replayed: str = "")
         run: the function that runs it, as `package.module:function`; it takes a `Context` and the spec.
         notebook_only: for a command that needs a notebook, what to do in a shell instead.
         replayed: see `Command`.
+        cell: the option that has the text below `%%byzer NAME`.
     """
 
     def register(cls: type[S]) -> type[S]:
         spec = dataclass(frozen=True, kw_only=True, repr=False)(cls)
-        REGISTRY[name] = Command(name=name, spec=spec, run=run, notebook_only=notebook_only, replayed=replayed)
+        REGISTRY[name] = Command(
+            name=name, spec=spec, run=run, notebook_only=notebook_only, replayed=replayed, cell=cell
+        )
         if name.startswith(EASY):
             EASY_COMMANDS[name.removeprefix(EASY)] = spec
         elif not name.startswith(CELL):

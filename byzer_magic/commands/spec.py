@@ -510,6 +510,61 @@ class QuerySpec(Spec):
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
+@command("map", run="byzer_magic.actions.tables:map_rows", cell="prompt")
+class MapSpec(Spec):
+    """One prompt to each row of a table."""
+
+    summary = _("Ask about each row of a table; the answers are new columns, and no row is paid twice.")
+    examples = (
+        'map --model gpt4o_chat --df reviews --prompt "Classify: {text}" --out label',
+        'map --model gpt_emb --df reviews --prompt "{text}" --out embedding --into reviews',
+        'map --model gpt4o_chat --input_file in.csv --output_file out.csv --prompt "Translate: {text}" --dry_run',
+    )
+
+    model: str = _alias()
+    df: str | None = option(None, help=_("the notebook's variable with the rows: DataFrame, Series or Ray Dataset"))
+    input_file: str | None = option(
+        None, help=_("a file with the rows, in place of a variable: .csv, .jsonl or .parquet"), complete="path"
+    )
+    prompt: str = option(
+        "",
+        help=_(
+            "the prompt for a row, with columns in braces; {{ and }} are braces; in a cell, it is below %%byzer map"
+        ),
+    )
+    out: str | None = option(None, help=_("the column of the answers"))
+    schema: str | None = option(
+        None, help=_("the notebook's variable with a pydantic model or another type; its fields become columns")
+    )
+    into: str | None = option(None, help=_("the notebook's variable for the new table; without it, the cell shows it"))
+    output_file: str | None = option(
+        None, help=_("write the new table to this file: .csv, .jsonl or .parquet"), complete="path"
+    )
+    image: str | None = option(None, help=_("the column with an image for each row: paths, URLs, bytes"))
+    audio: str | None = option(None, help=_("the column with the audio to transcribe: paths, bytes"))
+    documents: str | None = option(None, help=_("the column with the documents to rank: a list in each row"))
+    system: str | None = option(None, help=_("system prompt"))
+    concurrency: int | None = option(
+        None,
+        help=_("requests in flight at most; by default the slots of the deployment"),
+        kind="int",
+        minimum=1,
+    )
+    budget: float | None = option(
+        None, help=_("what may be spent, in the currency of the model's price"), kind="float", minimum=0
+    )
+    dry_run: bool = option(
+        default=False, help=_("show the number of rows, tokens and the cost instead; nothing is asked"), kind="bool"
+    )
+    fresh: bool = option(default=False, help=_("ask also what the journal knows"), kind="bool")
+    no_journal: bool = option(default=False, help=_("do without the journal: keep no answers, take none"), kind="bool")
+    params: Mapping[str, str] = _request_params()
+    temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
+    max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
+    timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
+    ray_address: str = _ray_address()
+
+
 @command("logs", run="byzer_magic.actions.inspect:logs", replayed=LISTED)
 class LogsSpec(Spec):
     """The log of one deployment."""

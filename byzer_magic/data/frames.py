@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.model import Model
 from byzer_magic.data import table
 from byzer_magic.data.estimate import Estimate, estimated, none_known
-from byzer_magic.data.rows import as_frame
+from byzer_magic.data.rows import as_frame, is_dataset
 from byzer_magic.data.run import Run, prepared
 from byzer_magic.data.wanted import Wanted
 from byzer_magic.i18n import lazy_gettext as _, localized
@@ -20,7 +21,7 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
     Args:
         manager: connects to the deployment.
         alias: the deployment.
-        rows: a DataFrame or a Series.
+        rows: a DataFrame, a Series or a Ray Dataset.
         dry_run: return what it would take instead.
         arguments: as in `Wanted`.
 
@@ -30,6 +31,10 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
         ByzerError: it is that of all rows; `partial` is the frame so far.
     """
     wanted = Wanted(**arguments)
+    if is_dataset(rows):
+        from byzer_magic.data.datasets import map_dataset
+
+        return map_dataset(Model(alias, manager), rows, wanted, dry_run=dry_run)
     frame = as_frame(rows)
     manager.reach(alias)
     if dry_run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -15,8 +16,9 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys
+from byzer_magic.journal.bounds import Bounds
 from byzer_magic.journal.entry import COMPLETE, Entry
-from byzer_magic.journal.store import Store
+from byzer_magic.journal.store import Store, project_store
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, FromJournal, Request, Usage
 
 Known = tuple[Any, FromJournal, Usage | None]
@@ -125,13 +127,14 @@ def _embedding(entry: Entry) -> Known:
     return np.frombuffer(data, "<f4"), FromJournal(entry.id, entry.at), entry.usage
 
 
-async def kept_for(manager: Manager, alias: str, *, fresh: bool) -> Kept | None:
+async def kept_for(manager: Manager, alias: str, *, fresh: bool, folder: str = "") -> Kept | None:
     """Return the project's journal for a model, or the tape that is replayed; None where it cannot be used.
 
     Args:
         manager: connects to the deployment.
         alias: the deployment.
         fresh: whether what is known is asked again.
+        folder: the project folder; empty for that of this process.
     """
     alias, adapter = await manager.named(alias)
     if (connection := REPLAY.connection(manager.settings)) is not None:  # its requests are found by their alias
@@ -140,8 +143,15 @@ async def kept_for(manager: Manager, alias: str, *, fresh: bool) -> Kept | None:
     if identity is None:
         return None
     try:
-        store = journaling.JOURNAL.store(manager.settings)
+        store = _store(manager, folder)
     except JournalError as err:
         journaling.JOURNAL.problem(manager, err)
         return None
     return Kept(store, identity.digest, adapter, fresh=fresh)
+
+
+def _store(manager: Manager, folder: str) -> Store:
+    if not folder:
+        return journaling.JOURNAL.store(manager.settings)
+    settings = manager.settings
+    return project_store(Bounds(megabytes=settings.journal_mb, days=settings.journal_days), Path(folder))

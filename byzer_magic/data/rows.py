@@ -21,6 +21,11 @@ def is_frame(value: Any) -> bool:
     return pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series)
 
 
+def is_dataset(value: Any) -> bool:
+    """Return whether this is a Ray Dataset; Ray is not imported for that."""
+    return type(value).__module__.startswith("ray.data") and hasattr(value, "map_batches")
+
+
 def as_frame(value: Any) -> Any:
     """Return a DataFrame; a Series becomes its only column, `value` where it has no name.
 

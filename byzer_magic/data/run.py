@@ -158,7 +158,7 @@ async def prepared(manager: Manager, alias: str, frame: Any, wanted: Wanted, *, 
     question = wanted.question(capabilities, names_of(frame))
     stat = await manager.stat(alias)
     price = await price_of(manager, stat) if priced or wanted.budget is not None else None
-    kept = await kept_for(manager, alias, fresh=wanted.fresh) if wanted.journal else None
+    kept = await kept_for(manager, alias, fresh=wanted.fresh, folder=wanted.folder) if wanted.journal else None
     return Run(manager, alias, frame, wanted, stat, question, price, kept)
 
 

@@ -26,6 +26,8 @@ class Wanted:
     budget: float | None = None
     journal: bool = True
     fresh: bool = False
+    folder: str = ""
+    """The project folder whose journal is used; empty for that of this process."""
     system: str | None = None
     image: str | None = None
     audio: str | None = None

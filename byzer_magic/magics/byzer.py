@@ -17,7 +17,7 @@ from byzer_magic.actions.actions import run_all
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser, typography
 from byzer_magic.commands.options import Spec, options_of
-from byzer_magic.commands.registry import command_of
+from byzer_magic.commands.registry import REGISTRY, command_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError, ConfigError
 from byzer_magic.i18n import lazy_gettext as _, set_language
 from byzer_magic.magics import errors
@@ -48,6 +48,19 @@ def one_clean_block(method: F) -> F:
             raise self.presented(err, line, cell) from err.__cause__
 
     return call  # type: ignore[return-value]  # the same call, seen through its wrapper
+
+
+def cell_option(line: str) -> str:
+    """Return the option of the command on the first line of a cell that the text below it is; mostly empty.
+
+    Example:
+        >>> cell_option("map --model gpt4o_chat --df reviews"), cell_option("map --model m --prompt x"), cell_option("")
+        ('prompt', '', '')
+    """
+    words = parser.split(line)
+    row = REGISTRY.get(words[0]) if words else None
+    given = row is not None and any(word.partition("=")[0] == f"--{row.cell}" for word in words)
+    return "" if row is None or given else row.cell
 
 
 @magics_class
@@ -103,6 +116,7 @@ class ByzerMagics(Magics):
             manager=self.manager(),
             output=self.output,
             shell=self.shell,
+            namespace=self.shell.user_ns,
             variables=self.variables,
             sessions=self.chats.kept,
             keep=self.chats.results.put,
@@ -123,6 +137,8 @@ class ByzerMagics(Magics):
     @one_clean_block
     def byzer(self, line: str, cell: str | None = None) -> Any:
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
+        if cell is not None and (option := cell_option(line)):
+            return self._run(parser.parse([*parser.split(line), f"--{option}={cell.strip()}"]))
         if cell is not None:
             commands = [self._parse(text) for text in parser.split_block(f"{line}\n{cell}")]
             return self._run(*commands)
