@@ -44,9 +44,9 @@ class Accessor:
             >>> list(frame.byzer.map("gpt4o_chat", "Classify: {text}", out="label").columns)
             ['text', 'label', 'label_error']
         """
-        import byzer_magic
+        from byzer_magic.client import current
 
-        found = byzer_magic.model(model) if isinstance(model, str) else model
+        found = current.model(model) if isinstance(model, str) else model
         return found.map(self._frame, prompt, **arguments)
 
     def search(self, query: Any, k: int = 5, **arguments: Any) -> Any:
@@ -65,9 +65,9 @@ class Accessor:
             >>> len(texts.byzer.search("sky"))
             1
         """
-        import byzer_magic
+        from byzer_magic.data.search import search
 
-        return byzer_magic.search(self._frame, query, k, **arguments)
+        return search(self._frame, query, k, **arguments)
 
 
 def register(pandas: ModuleType) -> None:

@@ -18,7 +18,10 @@ from byzer_magic.backends import base
 from byzer_magic.client.model import Model
 
 PACKAGE = Path(byzer_magic.__file__).parent
-WITH_DEPLOYMENTS = {"byzer_magic", "byzer_magic.client.chatting", "byzer_magic.client.model", "byzer_magic.compat.llm"}
+WITH_DEPLOYMENTS = {
+    "byzer_magic", "byzer_magic.client.chatting", "byzer_magic.client.model", "byzer_magic.compat.llm",
+    "byzer_magic.data.accessor",
+}  # fmt: skip
 """Modules whose examples need deployments; tests/ray/test_examples.py runs them."""
 WITH_EXAMPLES = sorted(
     str(path.relative_to(PACKAGE.parent)).removesuffix(".py").replace("/", ".").removesuffix(".__init__")

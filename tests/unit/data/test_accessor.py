@@ -52,7 +52,7 @@ def test_accessor_maps_and_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     found = frame.byzer.map(model(echo), "Say {text}", out="answer")
     assert found.answer.tolist() == ["Echo: Say a"]
     assert pd.Series(["b"], name="word").byzer.map(model(echo), "{word}").response.tolist() == ["Echo: b"]
-    monkeypatch.setattr("byzer_magic.model", lambda alias: {"m": model("by alias")}[alias])
+    monkeypatch.setattr("byzer_magic.client.current.model", lambda alias: {"m": model("by alias")}[alias])
     assert frame.byzer.map("m", "{text}").response.tolist() == ["by alias"]
 
 
