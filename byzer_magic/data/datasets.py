@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from byzer_magic.client.estimates import in_flight
 from byzer_magic.client.model import Model
 from byzer_magic.data.frames import finished
-from byzer_magic.data.run import in_flight, prepared
+from byzer_magic.data.run import prepared
 from byzer_magic.data.wanted import Wanted
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
