@@ -8,10 +8,11 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from byzer_magic import errors, request_ids
+from byzer_magic.capabilities import Capability
 from byzer_magic.client.connection import Connection
 from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.kept.verbs import Kept
-from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport import messages, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Handler
 from byzer_magic.types import Request
@@ -21,6 +22,11 @@ async def nothing(_request: Request) -> AsyncIterator[Any]:
     """Answer nothing."""
     return
     yield
+
+
+async def model(_nothing: None) -> AsyncIterator[messages.ModelIdentity]:
+    """Say which model it is."""
+    yield messages.ModelIdentity("digest", "saas/openai", "gpt-4o")
 
 
 class Pool:
@@ -34,7 +40,9 @@ class Pool:
 
     def __init__(self, answer: Handler = nothing) -> None:
         self.kept = Kept(lambda: ())
-        self.methods = self.kept.methods(lambda _capability, request: answer(request))
+        self.methods: dict[str, Handler] = {"model": model} | self.kept.methods(
+            lambda _capability, request: answer(request)
+        )
 
     async def stream(self, method: str, body: Any = None, request_id: str | None = None) -> AsyncIterator[Any]:
         """Yield what a method yields."""
@@ -88,8 +96,15 @@ class Near(Manager):
     def __init__(self, pools: Pools | None = None) -> None:
         super().__init__(connection=pools or Pools())
 
+    @property
+    def connected(self) -> bool:
+        return True
+
     def reach(self, alias: str, address: str = "auto") -> None:
         """Nothing has to be reached."""
 
     def runs(self, _alias: str) -> bool:
         return True
+
+    async def capabilities(self, _alias: str) -> frozenset[Capability]:
+        return frozenset({Capability.CHAT})

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
 from byzer_magic.actions import hubs, kept, replay
+from byzer_magic.actions.answering import answered, saved
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client import fetching, journaling
-from byzer_magic.client.converse import Exchange, converse
+from byzer_magic.client.converse import converse
 from byzer_magic.client.messages import to_messages
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
-from byzer_magic.errors import ByzerError, CommandError, MissingKey, NotFetched, RequestError
-from byzer_magic.files.paths import expanded
+from byzer_magic.errors import CommandError, MissingKey, NotFetched
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
-from byzer_magic.media import formats
 from byzer_magic.rendering import footer
 from byzer_magic.results import Result, saving
-from byzer_magic.types import ChatRequest
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -196,72 +192,12 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
             _("{alias} returns a file.", alias=item.model), _("Add --output_file NAME, e.g. x.mp3 or x.png.")
         )
     with journaling.using(journaling.How(fresh=item.fresh)):
-        result = _answered(context, exchange, "hidden" if item.output_file else "complete")
+        result = answered(context, exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
-        context.output.say(_saved(context, result, item.output_file))
+        context.output.say(saved(context, result, item.output_file))
     for text in filter(None, (footer.warning(result), footer.from_journal(result))):  # there is no footer here
         context.output.say(text)
     return result
-
-
-def _answered(context: Context, exchange: Exchange, style: str, session: str | None = None) -> Result:
-    """Send a request and show its result, which is kept before; one that a shell cannot show is saved."""
-    results: list[Result] = []
-
-    def keep(result: Result) -> None:
-        context.keep(result)
-        results.append(result)
-        if session and isinstance(exchange.request, ChatRequest):
-            kept.remember(context, exchange.alias, session, exchange.request.messages, result)
-
-    exchange.keep = keep
-    with _not_lost(context, results):
-        return context.output.answer(exchange, style)
-
-
-@contextlib.contextmanager
-def _not_lost(context: Context, results: Sequence[Result]) -> Iterator[None]:
-    """Save the last result if the block, which shows or writes it, fails or is interrupted in a shell; say where it is.
-
-    A notebook has it in `_chat`.
-    """
-    try:
-        yield
-    except (RequestError, BrokenPipeError):  # it is incomplete; its reader has seen enough
-        raise
-    except BaseException as err:  # it is raised again, Ctrl-C among them
-        if results and not context.output.shows_media and (path := saving.rescued(results[-1])):
-            where = _("The result is saved: {path}", path=path)
-            if isinstance(err, ByzerError):
-                err.hint = where
-            else:
-                context.output.say(localized(where))
-        raise
-
-
-def _saved(context: Context, result: Result, asked: str) -> str:
-    """Write a result to a file; return what there is to say.
-
-    Raises:
-        CommandError: it cannot be written; the hint says where the result is.
-    """
-    try:
-        # a warning is of a name that did not fit; the text has the right one
-        with _not_lost(context, [result]), warnings.catch_warnings(action="ignore"):
-            return _written(result.save(asked), asked)
-    except CommandError as err:
-        if context.output.shows_media:
-            err.hint = _("The result is in _chat; save it with _chat.save(path).")
-        raise
-
-
-def _written(path: Path, asked: str) -> str:
-    """Return where a result was written, and why not where it was asked for."""
-    if path == expanded(asked):
-        return gettext("Wrote {path}.", path=asked)
-    titles = {"format": formats.title(formats.mime_of_name(path) or ""),
-              "other": formats.title(formats.mime_of_name(asked) or "")}  # fmt: skip
-    return gettext("Wrote {path}: the result is {format}, not {other}.", path=path, **titles)
 
 
 def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result | None:
@@ -276,7 +212,7 @@ def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result | None:
     if item.background:
         kept.leave(context, exchange, name or "", len(messages) - 1)
         return None
-    return _answered(context, exchange, "markdown", name)
+    return answered(context, exchange, "markdown", name)
 
 
 def connect(context: Context, item: specs.ConnectSpec) -> None:

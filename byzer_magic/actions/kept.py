@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from byzer_magic.actions.answering import not_lost, remember, saved
 from byzer_magic.actions.context import Context
 from byzer_magic.client import answers as kept_answers, sessions as shared_sessions
 from byzer_magic.client.answers import Background, Found
@@ -15,14 +16,15 @@ from byzer_magic.commands import durations, spec as specs
 from byzer_magic.errors import CannotConnect, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed, localized
 from byzer_magic.request_ids import short
-from byzer_magic.results import Result, turns as session_turns
-from byzer_magic.types import ChatRequest, Message
+from byzer_magic.results import Result, saving, turns as session_turns
+from byzer_magic.types import ChatRequest
 
 Keep = Callable[[Result], object]
 
 
 def answers(context: Context, item: specs.AnswersSpec) -> None:
     """List the answers that deployments keep."""
+    kept_answers.look(context.manager, item.ray_address)
     try:
         found = context.manager.run(kept_answers.everywhere(context.manager, item.model or ""))
     except CannotConnect:  # so there are none
@@ -56,15 +58,21 @@ STATES = {
 
 def attach(context: Context, item: specs.AttachSpec) -> Result | None:
     """Show an answer that a deployment keeps, and what comes of it; or end it."""
-    found = found_by(context, item.name or "")
+    if item.output_file:
+        saving.check(item.output_file)
+    found = found_by(context, item.name or "", item.ray_address)
     if item.cancel:
         end(context, found)
         return None
-    return follow(context, found, context.keep)
+    result = follow(context, found, context.keep, "hidden" if item.output_file else "markdown")
+    if item.output_file and not result.interrupted:
+        context.output.say(saved(context, result, item.output_file))
+    return result
 
 
-def found_by(context: Context, name: str) -> Found:
+def found_by(context: Context, name: str, address: str = "auto") -> Found:
     """Return the answer that a name stands for (see `client.answers.find`)."""
+    kept_answers.look(context.manager, address)
     return context.manager.run(kept_answers.find(context.manager, name))
 
 
@@ -90,8 +98,15 @@ def follow(context: Context, found: Found, keep: Keep, style: str = "markdown") 
         RequestError: what ended the answer.
     """
     exchange = context.manager.run(kept_answers.attached(context.manager, found))
-    exchange.keep = keep
-    result = context.output.answer(exchange, style)
+    results: list[Result] = []
+
+    def keep_all(result: Result) -> None:
+        keep(result)
+        results.append(result)
+
+    exchange.keep = keep_all
+    with not_lost(context, results):
+        result = context.output.answer(exchange, style)
     if result.interrupted:
         context.output.say(
             gettext(
@@ -127,19 +142,13 @@ def leave(context: Context, exchange: Exchange, session: str, turn: int) -> None
     )
 
 
-def remember(context: Context, alias: str, name: str, messages: list[Message], result: Result) -> None:
-    """Add a turn to a session, and store it for other faces; say why where it is not kept."""
-    work = context.sessions.remember(context.manager, alias, name, messages, result)
-    if note := context.manager.run(work):
-        context.output.say(localized(note))
-
-
 def sessions(context: Context, item: specs.SessionsSpec) -> None:
     """List the sessions of this face and of the deployments, or remove one or all.
 
     Raises:
         CommandError: there is no session of that name.
     """
+    kept_answers.look(context.manager, item.ray_address)
     if item.reset is not None:
         _remove(context, item.reset, item.model)
     rows = [

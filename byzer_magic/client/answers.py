@@ -20,7 +20,7 @@ from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, JournalError, RequestError
-from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.i18n import Text, lazy_gettext as _, listed
 from byzer_magic.request_ids import PREFIX, short
 from byzer_magic.results import Result
 from byzer_magic.types import Request
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """How long a deployment may take to list its answers."""
+MOST_NAMES = 10
+"""Answers that an error names."""
 BEGIN_SECONDS = 0.02
 """How often it is asked whether a request has come."""
 
@@ -40,6 +42,23 @@ def folder() -> str:
         return str(Path.cwd())
     except OSError:  # it was removed
         return ""
+
+
+def look(manager: Manager, address: str = "auto") -> None:
+    """Connect to the Ray that runs, here or at an address, so that all its deployments are found; start none.
+
+    Args:
+        manager: connects.
+        address: the Ray cluster, ``auto`` or ``host:port``.
+
+    Raises:
+        CannotConnect: no Ray responds at the address.
+    """
+    from byzer_magic.runtime.cluster import address as addresses, this_machine
+
+    target = addresses.resolve(address, manager.settings)
+    if address != "auto" or not (manager.connected or (target.is_here and this_machine.current_cluster() is None)):
+        manager.ensure(address)
 
 
 class Background:
@@ -160,16 +179,24 @@ def chosen(known: list[Found], name: str, here: str) -> Found:
         matching = [item for item in known if identity and item.answer.id.removeprefix(PREFIX).startswith(identity)]
         if len(matching) == 1:
             return matching[0]
+        if matching:
+            raise CommandError(
+                _("Several answers begin with {id}.", id=name), _("Name one of: {names}.", names=_names(matching))
+            )
     elif mine := [item for item in kept if item.answer.folder == here]:
         return mine[0]
     elif len(kept) == 1:
         return kept[0]
     if not kept:
         raise CommandError(_("No deployment keeps an answer."), _("Ask for one with %%chat ALIAS --background."))
-    names = listed(f"{short(item.answer.id)} ({item.alias})" for item in kept[:10])
+    names = _names(kept)
     if name:
         raise CommandError(_("There is no answer {id}.", id=name), _("Answers: {names}.", names=names))
     raise CommandError(_("None of the answers was asked for in this folder."), _("Name one of: {names}.", names=names))
+
+
+def _names(found: list[Found]) -> Text:
+    return listed(f"{short(item.answer.id)} ({item.alias})" for item in found[:MOST_NAMES])
 
 
 async def attached(manager: Manager, found: Found) -> Exchange:

@@ -139,6 +139,13 @@ class Sessions(dict[str, list[Message]]):
         self[name] = found
         return await self.push(manager, alias, name)
 
+    async def offered(self, manager: Manager, alias: str) -> list[str]:
+        """Return the names of the sessions that a deployment has; none where it cannot be asked."""
+        try:
+            return [info.name for info in await listed_in(manager, alias)]
+        except (ByzerError, TimeoutError):
+            return []
+
     async def remove(self, manager: Manager, alias: str, name: str) -> None:
         """Remove a session here and in its deployment, where it is reached."""
         from byzer_magic.runtime.transport.messages import PutSession

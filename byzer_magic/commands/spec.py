@@ -789,6 +789,7 @@ class SessionsSpec(Spec):
 
     reset: str | None = option(None, help=_("remove this session (all: every session)"))
     model: str | None = _alias(None)
+    ray_address: str = _ray_address()
 
 
 @command("answers", run="byzer_magic.actions.kept:answers", replayed=SKIPPED)
@@ -799,6 +800,7 @@ class AnswersSpec(Spec):
     examples = ("answers", "answers --model gpt4o_chat")
 
     model: str | None = _alias(None)
+    ray_address: str = _ray_address()
 
 
 @command("attach", run="byzer_magic.actions.kept:attach", replayed=SKIPPED)
@@ -806,7 +808,12 @@ class AttachSpec(Spec):
     """An answer to continue."""
 
     summary = _("Show an answer of --background, and what comes of it; interrupting it leaves the answer going.")
-    examples = ("attach", "attach 1f3a9c20", "attach gpt4o_chat", "attach 1f3a9c20 --cancel")
+    examples = (
+        "attach",
+        "attach 1f3a9c20",
+        "attach dall_e --output_file cat.png",
+        "attach 1f3a9c20 --cancel",
+    )
 
     name: str | None = option(
         None,
@@ -815,6 +822,10 @@ class AttachSpec(Spec):
         complete="answer",
     )
     cancel: bool = option(default=False, help=_("end the answer instead; what has arrived is kept"), kind="bool")
+    output_file: str | None = option(
+        None, help=_("write the result to this file: text, audio, image or JSON"), complete="path"
+    )
+    ray_address: str = _ray_address()
 
 
 @command("easy deploy", run="byzer_magic.actions.actions:easy_deploy", replayed=SKIPPED)

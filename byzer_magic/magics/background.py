@@ -12,14 +12,17 @@ from typing import Any
 
 from IPython.display import DisplayHandle
 
+from byzer_magic.actions.output import Output
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.commands.secrets import known_here
 from byzer_magic.errors import ByzerError, RequestError
+from byzer_magic.i18n import gettext
 from byzer_magic.log import get_logger, redact
 from byzer_magic.magics.repaint import Repainted, error_bundle
 from byzer_magic.magics.show import Painting
 from byzer_magic.rendering import progress, results
+from byzer_magic.request_ids import short
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.runtime.loop import LOOP
 
@@ -27,6 +30,29 @@ LOG = get_logger("magics")
 Run = Callable[[Callable[[Any], object]], Coroutine[Any, Any, Result]]
 """Sends a request, calls a function with each item, and returns the result."""
 Bundle = dict[str, str]
+
+
+def fill_later(
+    shell: Any, out: Output, exchange: Exchange, identity: str, run: Run, keep: Callable[[Result], object], style: str
+) -> None:
+    """Show an answer in the running cell, also after that has ended; in a terminal, say where it is.
+
+    Args:
+        shell: IPython's shell.
+        out: where the cell shows things.
+        exchange: the request.
+        identity: the id of the answer in its deployment.
+        run: sends the request.
+        keep: is called with the result.
+        style: as in `Output.answer`.
+    """
+    text = gettext(
+        "The answer goes on in {alias}, also without this notebook; to continue it elsewhere: %chat --attach {id}",
+        alias=exchange.alias,
+        id=short(identity),
+    )
+    out.say(text)
+    Filling(shell, exchange, run, keep, style, shown=out.shows_media)
 
 
 class Filling:

@@ -23,12 +23,11 @@ from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.magics import columns, typed
-from byzer_magic.magics.background import Filling
+from byzer_magic.magics.background import fill_later
 from byzer_magic.magics.filling import fill
 from byzer_magic.magics.grid import judging, run as grid_run, values as grid_values
 from byzer_magic.magics.kept import Interrupted, Kept
 from byzer_magic.rendering import footer
-from byzer_magic.request_ids import short
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.results.grid import Grid
@@ -129,16 +128,7 @@ class Chats:
             self._give(item, Answers([result]) if item.df else result)
             manager.run(self.kept.pull(manager, item.model, session))  # its deployment has added the turn
 
-        self._say_where(exchange.alias, background.id)
-        Filling(self._shell, exchange, background.run, keep, item.format, shown=self._out.shows_media)
-
-    def _say_where(self, alias: str, identity: str) -> None:
-        text = gettext(
-            "The answer goes on in {alias}, also without this notebook; to continue it elsewhere: %chat --attach {id}",
-            alias=alias,
-            id=short(identity),
-        )
-        self._out.say(text)
+        fill_later(self._shell, self._out, exchange, background.id, background.run, keep, item.format)
 
     def attach(self, context: Context, item: ChatSpec) -> None:
         """Show an answer that goes on in its deployment, or has ended there; or end it.
@@ -157,8 +147,7 @@ class Chats:
 
         if item.background:
             exchange = context.manager.run(answers.attached(context.manager, found))
-            self._say_where(found.alias, found.answer.id)
-            Filling(self._shell, exchange, exchange.run, keep, item.format, shown=self._out.shows_media)
+            fill_later(self._shell, self._out, exchange, found.answer.id, exchange.run, keep, item.format)
             return
         with self.results.showing():
             result = kept.follow(context, found, keep, item.format)
@@ -177,7 +166,7 @@ class Chats:
         for alias in aliases:
             name = str(_session(item, alias, aliases))
             self.kept.pop(name, None)
-            if manager.runs(alias):
+            if manager.runs(manager.run(manager.named(alias))[0]):
                 manager.run(self.kept.remove(manager, alias, name))
         return True
 

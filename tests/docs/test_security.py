@@ -13,6 +13,7 @@ from byzer_magic.files import text_files
 from byzer_magic.gateway import bodies, connections
 from byzer_magic.media import inputs
 from byzer_magic.rendering.answer import code, formulas
+from byzer_magic.runtime.kept import answers, sessions
 from byzer_magic.runtime.transport import attachments, protocol
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,6 +31,12 @@ LIMITS = [
     (code.LONGEST, 1),
     (options.LONGEST_NAME, 1),
     (spec.MAX_QUEUED, 1),
+    (answers.Bounds().answer_bytes, MIB),
+    (answers.Bounds().total_bytes, MIB),
+    (answers.Bounds().answers, 1),
+    (sessions.Bounds().session_bytes, MIB),
+    (sessions.Bounds().total_bytes, MIB),
+    (sessions.Bounds().sessions, 1),
     (connections.HEADER_BYTES, 1024),
     (bodies.MAX_BYTES, MIB),
     (bodies.MOST_TURNS, 1),

@@ -164,6 +164,22 @@ def test_session_is_shared_with_the_chat_magic(page: Page) -> None:
     assert page.wait(lambda message: message["type"] == "setup")["session"] == "chat-2"
 
 
+def test_named_session_is_shared_with_other_notebooks(page: Page, manager: Manager) -> None:
+    mine, other = Page(manager, "m", "tutor"), Page(manager, "m", "tutor")
+    mine.ask("say:one")
+    other.ask("say:two")
+    assert [message.content for message in other.context.sessions["tutor"]] == ["say:one", "one", "say:two", "two"]
+    mine.window.refresh()
+    shown = mine.wait(lambda message: message["type"] == "setup")
+    assert [turn["text"] for turn in shown["turns"]] == ["say:one", "say:two"]
+    mine.ask("say:three")
+    assert len(mine.context.sessions["tutor"]) == 6
+    page.ask("say:my own")
+    unnamed = Page(manager, "m")
+    unnamed.ask("say:another")
+    assert len(unnamed.context.sessions["chat-1"]) == 2, "a name that nobody has chosen is not shared"
+
+
 def test_settings_are_sent_with_the_request(page: Page) -> None:
     page.post("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
     page.wait(lambda message: message["type"] == "settings")

@@ -115,6 +115,8 @@ class Answers:
         Raises:
             Overloaded: as many as are kept are still running.
         """
+        if about.id in self._records:  # the client could not tell the two apart
+            raise errors.CommandError(_("There is an answer {id} already.", id=request_ids.short(about.id)))
         self.expire(now)
         kept = [record for record in self._records.values() if not record.dropped]
         if len(kept) >= self._bounds.answers and not self._drop_oldest():

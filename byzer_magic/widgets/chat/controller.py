@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -67,6 +67,8 @@ class Window:
         self.talk = Conversation(self._seen, system)
         self._options: dict[str, Any] = {}
         self._models: dict[str, list[str]] = {}
+        self._shared: set[str] = set()
+        """The sessions of the deployment, which other faces may have begun."""
         self._coming: dict[str, Pieces] = {}
         self._attached: dict[str, Media] = {}
         self._answering: Future[None] | None = None
@@ -102,11 +104,18 @@ class Window:
             "alias": self.alias,
             "models": self._models,
             "session": self.session,
-            "sessions": sorted({*self._context.sessions, self.session}),
+            "sessions": self._names(),
             "system": self.talk.system,
             "turns": [self._entry(turn) for turn in self.talk.turns],
             "running": self._answering is not None,
         }
+
+    def offer(self, sessions: Iterable[str]) -> None:
+        """Offer the sessions that the deployment has."""
+        self._shared = set(sessions)
+
+    def _names(self) -> list[str]:
+        return sorted({*self._context.sessions, *self._shared, self.session})
 
     def bundle(self) -> dict[str, str]:
         """Return the output that is shown without a kernel."""
@@ -252,8 +261,7 @@ class Window:
         turn.running = False
         self._answering = None
         self._write(turn)
-        names = sorted({*self._context.sessions, self.session})
-        self._send("turn", replaces=0, turn=self._entry(turn), state=state, sessions=names)
+        self._send("turn", replaces=0, turn=self._entry(turn), state=state, sessions=self._names())
         await self._share(turn)
         await self._kept()
 

@@ -58,6 +58,7 @@ def show(context: Context, item: ChatViewSpec) -> None:
 
     page = Page("chat/screen.js", {"words": script_texts(), "limit": ATTACH_BYTES}, on_message)
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
+    window.offer(manager.run(context.sessions.offered(manager, item.model)))
     window.known({item.model: sorted(capability.value for capability in capabilities)})
     context.shell.events.register("post_run_cell", window.refresh)
     OPEN[cell] = close
