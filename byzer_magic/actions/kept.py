@@ -9,6 +9,7 @@ from typing import Any
 
 from byzer_magic.actions.answering import not_lost, remember, saved
 from byzer_magic.actions.context import Context
+from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.client import answers as kept_answers, sessions as shared_sessions
 from byzer_magic.client.answers import Background, Found
 from byzer_magic.client.converse import Exchange
@@ -64,6 +65,11 @@ def attach(context: Context, item: specs.AttachSpec) -> Result | None:
     if item.cancel:
         end(context, found)
         return None
+    makes_file = TABLE[Capability(found.answer.capability)].returns == "file"
+    if makes_file and not (item.output_file or context.output.shows_media):
+        raise CommandError(
+            _("{alias} returns a file.", alias=found.alias), _("Add --output_file NAME, e.g. x.mp3 or x.png.")
+        )
     result = follow(context, found, context.keep, "hidden" if item.output_file else "markdown")
     if item.output_file and not result.interrupted:
         context.output.say(saved(context, result, item.output_file))
