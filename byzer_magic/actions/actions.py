@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
 from byzer_magic.actions import hubs, kept, replay
-from byzer_magic.actions.answering import answered, saved
+from byzer_magic.actions.asking import answered, saved
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets

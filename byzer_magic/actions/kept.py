@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from byzer_magic.actions.answering import not_lost, remember, saved
+from byzer_magic.actions.asking import not_lost, remember, saved
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.client import answers as kept_answers, sessions as shared_sessions

@@ -104,7 +104,7 @@ class Background:
                 await asyncio.wait([task], timeout=BEGIN_SECONDS)
                 if task.done():
                     break
-        except BaseException:
+        except BaseException:  # it is raised again
             task.cancel()
             raise
         if task.done() and (result := task.result()).journal is not None:

@@ -203,7 +203,7 @@ def test_a_result_that_a_shell_does_not_finish_to_write_is_saved_and_named(
         monkeypatch.setattr(Terminal, "text", fail)
     else:
         asked = f" --output_file {tmp_path / 'asked.bin'}"
-        monkeypatch.setattr("byzer_magic.actions.actions._written", fail)
+        monkeypatch.setattr("byzer_magic.actions.asking._written", fail)
     with pytest.raises(type(error)):
         run(f"query --model m --query hello{asked}", Playback(capability, chunk))
     assert (tmp_path / name).stat().st_size
