@@ -121,20 +121,20 @@ class Table:
         return made
 
     def _made(self, place: tuple[int, int], column: Column, *, over: bool, opens: bool) -> Markup:
-        preview = _preview(column)
-        result = column.result
-        is_whole = isinstance(result, ChatResult) and preview == result.text.strip() and not result.reasoning
-        if result is not None and opens and not is_whole and not _is_empty(result):
-            view = View(self._style, key=f"{self._key}-{place[0]}-{place[1]}")
-            figures = tag("p", columns.footer_of(column), class_="bz-footer")
-            body = tag("div", columns.shown(column, view, over=over), figures, class_="bz-body")
-            text = tag("details", tag("summary", tag("span", preview)), body, data_cell=f"{place[0]}-{place[1]}")
-        else:
-            text = tag("div", preview)
+        text = self._answer(place, column, over=over) if opens and _has_answer(column) else tag("div", _preview(column))
         error = tag("div", column.error.localized(), class_="bz-error", role="note") if column.error else ""
-        return tag(
-            "td", error, text, tag("div", _state(column), class_="bz-footer"), class_=f"bz-wrap bz-{column.state}"
-        )
+        state = tag("div", _state(column), class_="bz-footer")
+        return tag("td", error, text, state, class_=f"bz-wrap bz-{column.state}")
+
+    def _answer(self, place: tuple[int, int], column: Column, *, over: bool) -> Markup:
+        """Return a complete answer: folded, unless it is short."""
+        name, preview = f"{place[0]}-{place[1]}", _preview(column)
+        answer = columns.shown(column, View(self._style, key=f"{self._key}-{name}"), over=over)
+        if isinstance(column.result, ChatResult) and preview == column.result.text and not column.result.reasoning:
+            return answer
+        figures = tag("p", columns.footer_of(column), class_="bz-footer")
+        body = tag("div", answer, figures, class_="bz-body")
+        return tag("details", tag("summary", tag("span", preview)), body, data_cell=name)
 
 
 def plain(row: Row, column: Column) -> str:
@@ -151,6 +151,10 @@ def _preview(column: Column) -> str:
     if len(text) <= PREVIEW:
         return text
     return f"… {text[-PREVIEW:]}" if result is None else f"{text[:PREVIEW].rstrip()} …"
+
+
+def _has_answer(column: Column) -> bool:
+    return column.result is not None and not _is_empty(column.result)
 
 
 def _is_empty(result: Result) -> bool:
