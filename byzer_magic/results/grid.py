@@ -60,8 +60,12 @@ class Grid(list[Result]):
         ['Paris']
     """
 
-    def __init__(self, found: Iterable[Result] = (), combinations: Iterable[Combination] = ()) -> None:
+    def __init__(
+        self, found: Iterable[Result] = (), combinations: Iterable[Combination] = (), temperature: float | None = None
+    ) -> None:
         super().__init__(found)
+        self.temperature = temperature
+        """That of all, where it does not vary."""
         self.combinations = list(combinations)
         """What each result was asked with."""
         self.rankings: list[Ranking] = []
@@ -86,26 +90,25 @@ class Grid(list[Result]):
         need_pandas()
         import pandas as pd
 
-        found = pd.DataFrame([_row(result, asked) for result, asked in zip(self, self.combinations, strict=True)])
+        found = pd.DataFrame([self._row(result, asked) for result, asked in zip(self, self.combinations, strict=True)])
         found.attrs["rankings"] = {item.by: item.rows() for item in self.rankings}
         return found
 
-
-def _row(result: Result, asked: Combination) -> dict[str, Any]:
-    options = {"temperature": None, **asked.options}
-    usage = result.usage
-    return {
-        **asked.variables,
-        "model": result.model,
-        **options,
-        "sample": asked.sample,
-        "text": result.text if isinstance(result, ChatResult) else str(result),
-        "cost": result.cost,
-        "currency": result.currency or None,
-        "ttft": result.timings.first_token,
-        "total": result.timings.total,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "tokens": usage.completion_tokens if usage else None,
-        "error": result.error.localized() if result.error else None,
-        "from_journal": result.journal is not None,
-    }
+    def _row(self, result: Result, asked: Combination) -> dict[str, Any]:
+        options = {"temperature": self.temperature, **asked.options}
+        usage = result.usage
+        return {
+            **asked.variables,
+            "model": result.model,
+            **options,
+            "sample": asked.sample,
+            "text": result.text if isinstance(result, ChatResult) else str(result),
+            "cost": result.cost,
+            "currency": result.currency or None,
+            "ttft": result.timings.first_token,
+            "total": result.timings.total,
+            "prompt_tokens": usage.prompt_tokens if usage else None,
+            "tokens": usage.completion_tokens if usage else None,
+            "error": result.error.localized() if result.error else None,
+            "from_journal": result.journal is not None,
+        }

@@ -98,6 +98,29 @@ def test_columns_have_a_judge_below_and_media_in_a_grid(opened: Callable[..., No
     book.screenshot("columns-media", grid)
 
 
+def test_grid_is_a_table_that_can_be_sorted_and_opened(opened: Callable[..., Notebook]) -> None:
+    book = opened("%%chat a,bad,b --grid n=[30,4,200] --temperature 0,0.7 --judge a\ntokens:{{n}}@100")
+    cell = book.run(1, wait=False)
+    rows = cell.locator(".bz-grid tbody tr")
+    expect(rows).to_have_count(6)
+    cell.get_by_label("Sort by").select_option("n")
+    expect(rows.first).to_contain_text("4")
+    cell.locator("summary").first.click()
+    book.wait(1)
+    expect(rows.locator("th:first-child")).to_have_text(["4", "4", "30", "30", "200", "200"])
+    expect(cell.locator("details[open]")).to_have_count(1)
+    expect(cell.locator("details[open] .bz-answer")).to_be_visible()
+    expect(cell).to_contain_text("12 of 18 answered · 6 failed")
+    accessible(book.output(1))
+    book.screenshot("grid", cell)
+    cell.get_by_role("button", name="Reverse").click()
+    expect(rows.first).to_contain_text("200")
+    book.dark()
+    accessible(book.output(1))
+    book.screenshot("grid-dark", cell)
+    book.dark(on=False)
+
+
 def test_columns_are_chinese(opened: Callable[..., Notebook]) -> None:
     book = opened("%config ByzerMagics.lang = 'zh'", "%%chat a,bad\nthink:因为\n你好")
     book.run(1)

@@ -26,7 +26,8 @@ from byzer_magic.magics import columns, judge_prompts
 from byzer_magic.magics.columns import Asking, text_of
 from byzer_magic.magics.grid import run
 from byzer_magic.magics.kept import Interrupted
-from byzer_magic.magics.repaint import Repainted
+from byzer_magic.magics.repaint import Repainted, empty
+from byzer_magic.magics.show import STATUS_SECONDS
 from byzer_magic.rendering.amounts import duration
 from byzer_magic.rendering.answer import grid as rendering
 from byzer_magic.results import ChatResult
@@ -208,11 +209,13 @@ def _ask(manager: Manager, out: Output, name: str, asking: Sequence[Asking], rat
 
     def draw() -> dict[str, str]:
         done = sum(item.result is not None for item in asking)
+        if done == len(asking):
+            return empty()
         text = gettext("{judge}: {done} of {count} comparisons", judge=name, done=done, count=len(asking))
         return {"text/plain": text}
 
     turns = [(item, 0) for item in asking]
-    board = Repainted(draw) if out.shows_media else None
+    board = Repainted(draw, after=STATUS_SECONDS) if out.shows_media else None
     columns.finish(manager, out, asking, run.in_turn(manager, turns, board), board, lambda _item: "", rate)
 
 

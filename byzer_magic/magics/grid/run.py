@@ -14,6 +14,7 @@ from byzer_magic.client import estimates, journaling
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.estimates import Estimate, Wanted
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext, lazy_gettext as _
@@ -77,7 +78,8 @@ class Prepared:
     def result(self) -> Grid:
         """Return the results so far."""
         known = [(cell.asking.result, cell.asked) for cell in self.cells if cell.asking.result is not None]
-        return Grid((result for result, _asked in known), (asked for _result, asked in known))
+        heat = None if isinstance(self.item.temperature, tuple) else self.item.temperature
+        return Grid((result for result, _asked in known), (asked for _result, asked in known), heat)
 
 
 def prepared(
@@ -172,10 +174,13 @@ def ask(manager: Manager, out: Output, grid: Prepared, keep: Callable[[Grid], No
     ended_at: list[float] = []
     found: list[Grid] = []
 
+    def note(rows: Sequence[rendering.Row]) -> str:
+        text = rendering.summary(rows, (ended_at[0] if ended_at else time.monotonic()) - began)
+        return f"{text} · {tip}" if ended_at and tip else text
+
     def draw() -> dict[str, str]:
         rows = grid.rows()
-        note = rendering.summary(rows, (ended_at[0] if ended_at else time.monotonic()) - began)
-        return table.bundle(rows, f"{note} · {tip}" if ended_at and tip else note)
+        return table.bundle(rows, note(rows))
 
     def plain(asking: Asking) -> str:
         cell = next(cell for cell in grid.cells if cell.asking is asking)
@@ -190,6 +195,8 @@ def ask(manager: Manager, out: Output, grid: Prepared, keep: Callable[[Grid], No
     board = Repainted(draw) if out.shows_media else None
     turns = [(cell.asking, cell.asked.sample) for cell in grid.cells]
     columns.finish(manager, out, [one for one, _sample in turns], in_turn(manager, turns, board), board, plain, end)
+    if board is None:
+        out.say(note(grid.rows()))
     if any(result.interrupted and not result.error for result in found[0]):
         raise Interrupted(_("Interrupted: the parts that arrived are kept in _chat."))
     columns.check_any_answered(found[0])
@@ -240,6 +247,6 @@ async def _slots(manager: Manager, alias: str) -> int:
 
 def _tip(manager: Manager) -> str:
     """Return how a changed grid asks only what is new; empty where it does."""
-    if journaling.JOURNAL.is_on(manager.settings):
+    if journaling.JOURNAL.is_on(manager.settings) or REPLAY.connection(manager.settings) is not None:
         return ""
     return gettext("with %byzer journal on, a changed grid asks only its new cells")

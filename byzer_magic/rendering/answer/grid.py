@@ -130,7 +130,11 @@ class Table:
         """Return a complete answer: folded, unless it is short."""
         name, preview = f"{place[0]}-{place[1]}", _preview(column)
         answer = columns.shown(column, View(self._style, key=f"{self._key}-{name}"), over=over)
-        if isinstance(column.result, ChatResult) and preview == column.result.text and not column.result.reasoning:
+        if (
+            isinstance(column.result, ChatResult)
+            and preview == column.result.text.strip()
+            and not column.result.reasoning
+        ):
             return answer
         figures = tag("p", columns.footer_of(column), class_="bz-footer")
         body = tag("div", answer, figures, class_="bz-body")
@@ -198,7 +202,7 @@ def standings(ranking: Ranking) -> list[dict[str, object]]:
             _("rank"): item.rank,
             head: item.name,
             _("win rate"): f"{item.win_rate:.0%}",
-            _("95 % interval"): f"{item.low:.0%} – {item.high:.0%}",
+            _("95% interval"): f"{item.low:.0%} – {item.high:.0%}",
             _("wins"): item.wins,
             _("ties"): item.ties,
             _("losses"): item.losses,

@@ -109,6 +109,7 @@ def test_grid_asks_each_combination_with_its_options_and_sample() -> None:
     assert all(request.options["seed"] == 1 for _alias, request, _sample in models.asked)
     assert [item.text for item in found.where(who="Bob", temperature=0.5, model="b")] == ["Hi Bob!!!!! indeed"] * 2
     assert found.where(nothing=1) == []
+    assert output.said[-1].startswith("16 of 16 answered")
     assert "== b · who=Bob · seed=1 · temperature=0.5 · sample=1 ==\nHi Bob!!!!! indeed" in "\n".join(output.said)
 
 
@@ -171,6 +172,8 @@ def test_grid_frame_has_a_column_for_all_that_varies() -> None:
     assert len(frame) == 16
     assert list(frame.seed.unique()) == [1, 2]
     assert not frame.from_journal.any()
+    frame, _output, _models = ran("a --grid who=people --temperature 0.3 --df", "{{who}}")
+    assert set(frame.temperature) == {0.3}
 
 
 def test_dry_run_asks_nothing() -> None:

@@ -98,7 +98,7 @@ def test_summary_counts_what_is_done_and_paid() -> None:
 def test_standings_are_rows_with_intervals() -> None:
     first, second = grid.standings(ranked("model", [Outcome("a", "b", 1.0)] * 5))
     assert (first["model"], first["wins"], second["losses"]) == ("a", 5, 5)
-    assert str(first["95 % interval"]).endswith("%")
+    assert str(first["95% interval"]).endswith("%")
 
 
 @pytest.mark.parametrize(
