@@ -20,7 +20,7 @@ FEW = 100
 """With fewer requests, the longest wait is taken for the p99."""
 FAR = 0.15
 """From this difference of the p99 on, a replay is said to be off what was measured."""
-SHORT_SECONDS = 0.05
+SHORT_SECONDS = 0.1
 """Waits that differ by less are taken to be the same."""
 FULL = 0.95
 """Share of the slots from which all of them count as in use."""
@@ -187,8 +187,8 @@ def _assumed(found: WhatIf, stat: ModelStat) -> Iterator[str]:
         )
     else:
         yield _(
-            "Assumed: requests take as long as they took, however many a worker runs at once; the data do not show how"
-            " much they slow each other down."
+            "Assumed: requests take as long as they took, however many a worker runs at once, which is the best case"
+            " for more of them: the data do not show how much they slow each other down."
         )
     if stat.local and found.predicted.workers[1] > found.replayed.workers[1]:
         yield _("Assumed: more workers do not slow each other down, and are loaded when they are needed.")
