@@ -88,7 +88,9 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: browser $(VENV)/.dev clients check models llama  ## install, then run all checks and tests
+test: browser $(VENV)/.dev clients  ## install, then run all checks and tests
+	@$(MAKE) --no-print-directory -j2 check models
+	@$(MAKE) --no-print-directory llama
 	@date "+== %T running the tests, three at a time"
 	$(BIN)/python -m pytest $(PARALLEL) --durations=10
 	@date "+== %T done"
