@@ -38,6 +38,12 @@ async def answered(manager: Manager, alias: str, request: Request) -> AsyncItera
                 yield item
 
 
+async def is_known(manager: Manager, alias: str, request: Request) -> bool:
+    """Return whether the journal has the answer that a request would get now."""
+    alias, adapter = await manager.named(alias)
+    return await journaling.is_known(manager, alias, with_adapter(request, adapter) if adapter else request)
+
+
 async def _sent(manager: Manager, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:
     """Send a request to a pool, and yield what arrives."""
     link = await manager.connection.link(alias)

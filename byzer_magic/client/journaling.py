@@ -106,9 +106,11 @@ class Scope:
         self.origin = origin
         self._times.clear()
 
-    def next_sample(self, alias: str, request: bytes) -> int:
+    def next_sample(self, alias: str, request: bytes, *, count: bool = True) -> int:
         """Return how often a request was made before in this scope, and count it."""
         key = hashlib.sha256(alias.encode() + b"\0" + request).digest()
+        if not count:
+            return self._times[key]
         if len(self._times) >= MOST_COUNTED:
             self._times.clear()
         self._times[key] += 1
@@ -240,13 +242,31 @@ async def asked(
                 JOURNAL.problem(asking, err)
 
 
-def sample_of(alias: str, request: Request, canonical: bytes) -> int:
+async def is_known(asking: Asking, alias: str, request: Request) -> bool:
+    """Return whether the journal has the answer that a request would get now.
+
+    Args:
+        asking: the manager.
+        alias: the deployment, without an adapter.
+        request: what may be asked, with its adapter.
+    """
+    from byzer_magic.journal import keys
+
+    how, store = HOW.get(), store_for(asking)
+    if store is None or how.fresh or not how.read or (identity := await asking.identity(alias)) is None:
+        return False
+    canonical = keys.canonical(request)
+    key = keys.key_of(identity.digest, canonical, sample_of(alias, request, canonical, count=False))
+    return _known(asking, store, key) is not None
+
+
+def sample_of(alias: str, request: Request, canonical: bytes, *, count: bool = True) -> int:
     """Return which of several answers to a request is meant, and count it."""
     from byzer_magic.journal import keys
 
     if (sample := HOW.get().sample) is not None:
         return sample
-    return 0 if keys.is_repeatable(request) or not HOW.get().read else SCOPE.next_sample(alias, canonical)
+    return 0 if keys.is_repeatable(request) or not HOW.get().read else SCOPE.next_sample(alias, canonical, count=count)
 
 
 def from_journal(entry: Entry, *, replayed: bool = False) -> FromJournal:

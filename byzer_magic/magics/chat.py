@@ -13,7 +13,7 @@ from byzer_magic.actions import kept
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
-from byzer_magic.client import answers, journaling
+from byzer_magic.client import answering, answers, journaling
 from byzer_magic.client.answers import Background
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
@@ -68,7 +68,7 @@ class Chats:
             self._grid(manager, item, aliases, (prompt or "").strip("\n"))
             return
         text = fill((prompt or "").strip("\n"), self._shell.user_ns)
-        self._pull(manager, item, aliases)
+        self._pull(manager, item, aliases, text)
         if item.audio == grid_values.REC:
             self._record(manager, item, text)
             return
@@ -170,11 +170,26 @@ class Chats:
                 manager.run(self.kept.remove(manager, alias, name))
         return True
 
-    def _pull(self, manager: Manager, item: ChatSpec, aliases: list[str]) -> None:
-        """Take over what other notebooks, windows and shells have added to the session."""
+    def _pull(self, manager: Manager, item: ChatSpec, aliases: list[str], text: str) -> None:
+        """Take over what other notebooks, windows and shells have added to the session.
+
+        Where this kernel has not begun it, and the journal knows its first turn, the notebook is run again: the session
+        begins again, and goes on as it went then.
+        """
         for alias in aliases if item.session else ():
             manager.reach(alias)
-            manager.run(self.kept.pull(manager, alias, str(_session(item, alias, aliases))))
+            name = str(_session(item, alias, aliases))
+            if name not in self.kept and item.audio != grid_values.REC and self._is_known(manager, item, alias, text):
+                manager.run(self.kept.remove(manager, alias, name))
+            else:
+                manager.run(self.kept.pull(manager, alias, name))
+
+    def _is_known(self, manager: Manager, item: ChatSpec, alias: str, text: str) -> bool:
+        """Return whether the journal knows the answer to a cell that begins its session."""
+        if journaling.store_for(manager) is None or item.schema or item.tools:
+            return False
+        exchange = self._exchange(manager, item, alias, self._messages(replace(item, session=None), text))
+        return manager.run(answering.is_known(manager, alias, exchange.request))
 
     @staticmethod
     def _check(item: ChatSpec, aliases: list[str], prompt: str | None) -> None:

@@ -17,6 +17,7 @@ NOT_RUN = {
     "import instructor": CLIENT,
     "from pydantic_ai": CLIENT,
     "%load_ext jupyter_ai": CLIENT,
+    "BYZER_REPLAY=": "runs a whole notebook; tests/kernel/test_replay.py does so",
     "byzerllm connect --ray_address": "needs a second machine; tests/ray/test_two_nodes.py connects to a node",
 }
 """How a command begins, and why it is not run; it is still parsed where it is one of ours."""

@@ -35,7 +35,9 @@ def test_load_takes_argument_before_environment_before_file(file: Path, monkeypa
 @pytest.mark.parametrize("name", sorted(Settings.__dataclass_fields__))
 def test_load_reads_every_setting_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = type(getattr(Settings(), name))
-    value, wanted = {"spare": ("0", 0), "lang": ("en", "en"), "restore": ("false", False)}.get(name, ("7", kind(7)))
+    value, wanted = {"spare": ("0", 0), "lang": ("en", "en"), "restore": ("false", False), "journal": ("on", True)}.get(
+        name, ("7", kind(7))
+    )
     monkeypatch.setenv(f"BYZER_{name.upper()}", value)
     assert getattr(load(), name) == wanted
     assert type(getattr(load(), name)) is kind
