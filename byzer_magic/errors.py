@@ -18,6 +18,7 @@
         Overloaded               the queue is full
         LimitReached             the deployment's limit of requests or tokens a minute
           BudgetSpent            the deployment's budget has nothing left
+            PurseEmpty           the project's purse has too little left
         DeadlineExceeded         no response in time
         Cancelled                the user stopped it
         WorkerLost               the worker died during the request
@@ -164,6 +165,10 @@ class LimitReached(RequestError):
 
 class BudgetSpent(LimitReached):
     """The deployment's budget has nothing left for the request."""
+
+
+class PurseEmpty(BudgetSpent):
+    """The project's purse has too little left for the request, and nobody adds money."""
 
 
 class DeadlineExceeded(RequestError):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from byzer_magic.client.converse import Exchange
+from byzer_magic.client.reporter import Question
 from byzer_magic.results import Result
 from byzer_magic.types import Event
 
@@ -46,6 +47,10 @@ class Output(Protocol):
 
     def ask_secret(self, prompt: str) -> str | None:
         """Return what the user types without showing it; None where the face cannot ask."""
+        ...
+
+    def ask(self, question: Question) -> str | None:
+        """Return which choice was clicked, or what was typed; None where nobody can be asked."""
         ...
 
     def watch(self, work: Any) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from byzer_magic.client.converse import Exchange
+from byzer_magic.client.reporter import Question
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.rendering import footer, progress, tables
@@ -155,6 +156,14 @@ class Terminal:
     def ask_secret(self, prompt: str) -> str | None:
         """Ask on the terminal; None where there is none."""
         return (getpass.getpass(visible(prompt)) or None) if sys.stdin is not None and sys.stdin.isatty() else None
+
+    def ask(self, question: Question) -> str | None:
+        """Ask on the terminal; None where there is none. Stdout may be a file, so it is not asked there."""
+        if sys.stdin is None or not sys.stdin.isatty() or threading.current_thread() is not threading.main_thread():
+            return None
+        self.say(f"{question.text} {question.typed}")
+        line = sys.stdin.readline()
+        return line.strip() if line else None
 
     def watch(self, work: Any) -> AbstractContextManager[None]:
         """Write lines about a table, row by row; else nothing: a blocking call from Python is silent on a terminal."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from byzer_magic import errors, request_ids
 from byzer_magic.capabilities import method_for
-from byzer_magic.client import journaling
+from byzer_magic.client import journaling, spending
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.capable import capable_of
 from byzer_magic.client.ledger import LEDGER, Counting
@@ -28,7 +28,7 @@ async def answered(manager: Manager, alias: str, request: Request) -> AsyncItera
     if adapter:
         request = with_adapter(request, adapter)
     request_id = request_ids.CURRENT.get() or request_ids.new()
-    send = functools.partial(_sent, manager, alias, request, request_id)
+    send = spending.paying(manager, alias, request, functools.partial(_sent, manager, alias, request, request_id))
     store = journaling.store_for(manager)
     items = send() if store is None else journaling.asked(manager, store, alias, request, request_id, send)
     with Counting(LEDGER, alias, request) as counting:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a user decides while a request waits."""
+
+    text: str
+    choices: tuple[str, ...]
+    """What can be clicked; the last one stops the request."""
+    typed: str
+    """What is asked after the text where the answer is typed."""
 
 
 class Reporter(Protocol):
@@ -17,6 +29,10 @@ class Reporter(Protocol):
         """Show the progress of `work` while the block runs."""
         ...
 
+    def ask(self, question: Question, /) -> str | None:
+        """Return the choice, or what was typed; None where nobody can be asked."""
+        ...
+
 
 class Silent:
     """Reports nothing."""
@@ -27,3 +43,6 @@ class Silent:
     def watch(self, _work: Any, /) -> AbstractContextManager[None]:
         """Show nothing."""
         return contextlib.nullcontext()
+
+    def ask(self, _question: Question, /) -> None:
+        """Ask nobody."""

@@ -113,3 +113,28 @@ class ReplayOffSpec(Spec):
 
     summary = _("Ask models again, in place of the file that is replayed.")
     examples = ("replay off",)
+
+
+@command("purse", run="byzer_magic.actions.purse:purse")
+class PurseSpec(Spec):
+    """What the requests of this project may cost."""
+
+    summary = _("Give this project a purse that pays for requests, put more into it, or show what is left.")
+    examples = ("purse 0.50", "purse +0.50", "purse")
+
+    amount: str | None = option(
+        None, help=_("US dollars that may be spent in all, such as 0.50; +0.50 adds as much"), positional=True
+    )
+    reset: bool = option(default=False, help=_("forget what was spent so far"), kind="bool")
+    strict: bool = option(
+        default=False, help=_("refuse requests to models whose price is unknown, which are not counted otherwise"),
+        kind="bool",
+    )  # fmt: skip
+
+
+@command("purse off", run="byzer_magic.actions.purse:turn_off")
+class PurseOffSpec(Spec):
+    """To have no purse."""
+
+    summary = _("Remove the purse of this project: requests are not limited by it any longer.")
+    examples = ("purse off",)

@@ -74,7 +74,7 @@ class Store:
             if not ignored.exists():
                 private.replace_own(ignored, b"*\n")
             private.open_own(folder / NAME).close()  # with mode 0600, which SQLite gives to the files beside it
-            store = cls(folder, _connected(folder / NAME), bounds or Bounds())
+            store = cls(folder, connected(folder / NAME), bounds or Bounds())
             store.keep_bounds()
         except (OSError, sqlite3.Error) as err:
             raise _unusable(folder / NAME, err) from None
@@ -117,7 +117,7 @@ class Store:
                         goes_on = more is not None
                         group += [more] if more is not None else []
                 try:
-                    writing = writing or _connected(self.path)
+                    writing = writing or connected(self.path)
                     self._write(writing, group)
                 except (OSError, sqlite3.Error) as err:
                     problem = _unusable(self.path, err)
@@ -270,7 +270,7 @@ class Store:
         Raises:
             sqlite3.Error: the file cannot be written.
         """
-        with contextlib.closing(_connected(self.path)) as writing:
+        with contextlib.closing(connected(self.path)) as writing:
             self._prune(writing)
 
     def clear(self, before: float | None = None) -> int:
@@ -280,7 +280,7 @@ class Store:
             JournalError: the journal cannot be written.
         """
         try:
-            with contextlib.closing(_connected(self.path)) as writing:
+            with contextlib.closing(connected(self.path)) as writing:
                 removed = self._delete(
                     writing, "at < ?", (time.time() + 1 if before is None else before,)
                 )  # wall clock: entries have dates
@@ -341,7 +341,7 @@ def project_store(bounds: Bounds | None = None, start: Path | None = None) -> St
         return _stores[key]
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def connected(path: Path) -> sqlite3.Connection:
     """Return a connection to a journal, whose tables are made where there are none."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row

@@ -36,3 +36,19 @@ CREATE TABLE IF NOT EXISTS media (
     PRIMARY KEY (digest, entry)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS media_entry ON media (entry);
+CREATE TABLE IF NOT EXISTS purse (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    amount REAL NOT NULL,
+    spent REAL NOT NULL,
+    currency TEXT NOT NULL,
+    strict INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS holds (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    most REAL NOT NULL,
+    likely REAL NOT NULL,
+    at REAL NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    born REAL NOT NULL
+);

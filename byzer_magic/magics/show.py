@@ -18,7 +18,9 @@ from byzer_magic.actions.output import Output
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
+from byzer_magic.client.reporter import Question
 from byzer_magic.errors import ByzerError, RequestError
+from byzer_magic.magics import pausing
 from byzer_magic.magics.repaint import Repainted, empty
 from byzer_magic.rendering import footer, progress, results, tables
 from byzer_magic.rendering.answer import view as answer_view
@@ -144,6 +146,10 @@ class Notebook:
             return getpass.getpass(visible(prompt)) or None
         except (StdinNotImplementedError, EOFError):
             return None
+
+    def ask(self, question: Question) -> str | None:
+        """Ask in the cell; None where nobody is there (nbconvert, papermill)."""
+        return pausing.asked(question)
 
     def refresh(self, draw: Callable[[], None]) -> None:
         """Show what `draw` shows in the same place again."""

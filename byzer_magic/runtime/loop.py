@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from byzer_magic.errors import DeadlineExceeded, RequestError
@@ -30,6 +31,77 @@ STOP_SECONDS = 5.0
 def _log_failure(future: Future[None]) -> None:
     if not future.cancelled() and (err := future.exception()) is not None:
         log.error("A task that nothing awaits has failed", exc_info=err)
+
+
+class Waiter:
+    """A thread that waits for what runs on the loop; it may be asked to do something itself, such as read a line."""
+
+    def __init__(self) -> None:
+        self.arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._calls: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    async def serve(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine for which this thread waits."""
+        _WAITER.set(self)  # the task has a context of its own, which the tasks that it makes copy
+        return await work
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Do something in the thread that waits.
+
+        Raises:
+            NobodyWaits: it has gone.
+        """
+        done: Future[T] = Future()
+
+        def run() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(work())
+                except Exception as err:  # noqa: BLE001 - raised where it is awaited
+                    done.set_exception(err)
+
+        with self._lock:
+            if self._closed:
+                raise NobodyWaits
+            self._calls.add(done)
+            self.arrived.put(("call", run))
+        try:
+            return await asyncio.wrap_future(done)
+        finally:
+            self._calls.discard(done)
+
+    def close(self) -> None:
+        """Note that the thread does not wait any longer."""
+        with self._lock:
+            self._closed = True
+            for done in [*self._calls]:
+                done.cancel()
+
+
+class NobodyWaits(Exception):
+    """No thread waits for what runs: it was started by asyncio, or in the background."""
+
+
+_WAITER: ContextVar[Waiter | None] = ContextVar("byzer_waiter", default=None)
+
+
+async def in_waiting_thread(work: Callable[[], T]) -> T:
+    """Do something in the thread that waits for this task: in a notebook's cell, its main thread.
+
+    Raises:
+        NobodyWaits: no thread does.
+
+    Example:
+        >>> async def where():
+        ...     return await in_waiting_thread(threading.current_thread)
+        >>> LOOP.run(where()) is threading.current_thread()
+        True
+    """
+    if (waiter := _WAITER.get()) is None:
+        raise NobodyWaits
+    return await waiter.call(work)
 
 
 class Loop:
@@ -79,20 +151,26 @@ class Loop:
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and return its result.
+        """Run a coroutine and return its result; what it does `in_waiting_thread` runs here.
 
         Raises:
             KeyboardInterrupt: after the coroutine was cancelled and has cleaned up.
         """
         ended = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_signal_end(work, ended), self.start())
+        waiter = Waiter()
+        future = asyncio.run_coroutine_threadsafe(_signal_end(waiter.serve(work), ended), self.start())
+        future.add_done_callback(lambda _done: waiter.arrived.put(("end", None)))
         try:
+            while (entry := waiter.arrived.get())[0] == "call":
+                entry[1]()
             return future.result()
         except BaseException:  # an interrupt too cancels what runs
             if not future.done():
                 future.cancel()
                 ended.wait(STOP_SECONDS)
             raise
+        finally:
+            waiter.close()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> Future[None]:
         """Start a coroutine from any thread without waiting for it; an exception goes to the log."""
@@ -127,8 +205,9 @@ class Loop:
             RequestError: it was started by the process from which this one was forked.
         """
         process = forks.generation()
-        arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        pump = asyncio.run_coroutine_threadsafe(_pump(items, arrived.put), self.start())
+        waiter = Waiter()
+        arrived = waiter.arrived
+        pump = asyncio.run_coroutine_threadsafe(waiter.serve(_pump(items, arrived.put)), self.start())
         ended = False
         try:
             while True:
@@ -141,11 +220,15 @@ class Loop:
                 if what == "item":
                     yield value
                     continue
+                if what == "call":
+                    value()
+                    continue
                 ended = what == "end"
                 if ended:
                     return
                 raise value
         finally:
+            waiter.close()
             if not ended and forks.generation() == process:
                 pump.cancel()
                 _wait_for_end(arrived)
@@ -161,7 +244,7 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 
 def _wait_for_end(arrived: queue.SimpleQueue[tuple[str, Any]]) -> None:
     try:
-        while arrived.get(timeout=STOP_SECONDS)[0] == "item":
+        while arrived.get(timeout=STOP_SECONDS)[0] in ("item", "call"):
             pass
     except queue.Empty:
         pass

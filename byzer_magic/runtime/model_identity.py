@@ -1,9 +1,14 @@
-"""Which model a deployment is, for whoever keeps its answers: the same settings and files have the same digest."""
+"""Which model a deployment is, for whoever keeps its answers, and what its tokens cost.
+
+The same settings and files have the same digest.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +18,34 @@ from byzer_magic.commands.secrets import Secret
 from byzer_magic.local_models import fingerprint
 from byzer_magic.plan import Plan
 from byzer_magic.routing import arms
-from byzer_magic.runtime.transport.messages import ModelIdentity
+from byzer_magic.runtime.transport.messages import ModelIdentity, ModelPrice
 
 IGNORED = frozenset({"saas.timeout", "saas.max_retries", "saas.extra_headers"})
 """Parameters that change how an answer is fetched, and not the answer."""
+
+
+class About:
+    """What a pool says about its model.
+
+    Args:
+        plan: returns what it serves now.
+    """
+
+    def __init__(self, plan: Callable[[], Plan]) -> None:
+        self._plan = plan
+        self._known: tuple[Plan, ModelIdentity] | None = None
+
+    async def model(self, _nothing: None) -> AsyncIterator[ModelIdentity]:
+        """Yield which model this is."""
+        plan = self._plan()
+        if self._known is None or self._known[0] is not plan:  # hashing its files may take a while
+            self._known = plan, await asyncio.to_thread(of_plan, plan)
+        yield self._known[1]
+
+    async def price(self, _nothing: None) -> AsyncIterator[ModelPrice]:
+        """Yield what its tokens cost."""
+        plan = self._plan()
+        yield ModelPrice(plan.backend.info.kind, plan.title, plan.price, _members(plan))
 
 
 def of_plan(plan: Plan) -> ModelIdentity:
@@ -25,11 +54,16 @@ def of_plan(plan: Plan) -> ModelIdentity:
     Secrets have no part in it: another key is still the same model.
     """
     kind, params = plan.backend.info.kind, plan.setup.params
-    members = [arm.alias for arm in arms.parse(str(params[TO]))] if plan.spec.pretrained_model_type == ROUTE else []
     settings = {name: value for name, value in params.items() if not isinstance(value, Secret) and name not in IGNORED}
     known = {"kind": kind, "title": plan.title, "settings": settings, "files": _files(plan.setup.model_path)}
     text = json.dumps(known, sort_keys=True, default=str)
-    return ModelIdentity(hashlib.sha256(text.encode()).hexdigest(), kind, plan.title, members)
+    return ModelIdentity(hashlib.sha256(text.encode()).hexdigest(), kind, plan.title, _members(plan))
+
+
+def _members(plan: Plan) -> list[str]:
+    """Return the deployments of a route."""
+    is_route = plan.spec.pretrained_model_type == ROUTE
+    return [arm.alias for arm in arms.parse(str(plan.setup.params[TO]))] if is_route else []
 
 
 def _files(path: str | None) -> Any:

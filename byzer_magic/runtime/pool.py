@@ -28,7 +28,6 @@ from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.routing.trace import Trace
-from byzer_magic.runtime import model_identity
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart, spending
 from byzer_magic.runtime.cluster.authority import identity
@@ -39,6 +38,7 @@ from byzer_magic.runtime.kept.verbs import Kept
 from byzer_magic.runtime.limits import Limits
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
+from byzer_magic.runtime.model_identity import About
 from byzer_magic.runtime.prompt_check import PromptCheck
 from byzer_magic.runtime.slot import slot_of
 from byzer_magic.runtime.transport import messages, plans, protocol
@@ -81,8 +81,7 @@ class Pool:
         self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
         self._metrics = Metrics(plan.price)
         self._undeploying = False
-        self._identity: tuple[Plan, messages.ModelIdentity] | None = None
-        """Of the plan that it belongs to, once it was asked for."""
+        self._about = About(lambda: self._plan)
         self._error: str = ""
         """Why the model could not be loaded; empty while it can."""
         self._checked: str = ""
@@ -106,7 +105,8 @@ class Pool:
                 "sleep": self._upkeep.sleep,
                 "update": self._update,
                 "spec": self._spec,
-                "model": self._model,
+                "model": self._about.model,
+                "price": self._about.price,
                 "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
@@ -328,13 +328,6 @@ class Pool:
         """Yield the deployment as typed, with the secrets that were typed, for a command that changes a part of it."""
         spec = self._plan.spec
         yield spec if spec.scaling.auto else replace(spec, num_workers=self._lifecycle.count)
-
-    async def _model(self, _nothing: None) -> AsyncIterator[messages.ModelIdentity]:
-        """Yield which model this is."""
-        plan = self._plan
-        if self._identity is None or self._identity[0] is not plan:  # hashing its files may take a while
-            self._identity = plan, await asyncio.to_thread(model_identity.of_plan, plan)
-        yield self._identity[1]
 
     async def _update(self, request: messages.DeployRequest) -> AsyncIterator[Event]:
         """Serve another plan, without a break; the last event is Ready.

@@ -424,3 +424,27 @@ def test_cell_that_runs_again_is_answered_from_the_journal(deployed: Kernel, pro
     deployed.run("%byzer journal off\nos.chdir(home)")
     assert received(provider) == before + 4
     assert "from the journal" not in str(deployed.run("%%chat m\nhello, once").shown)
+
+
+def test_purse_that_is_empty_asks_in_the_cell_and_fails_where_nobody_is_there(
+    deployed: Kernel, provider: Process, tmp_path: Path
+) -> None:
+    deployed.run(f"import os; home = os.getcwd(); os.chdir({str(tmp_path)!r})")
+    assert "has no purse" in deployed.run("%byzer purse").everything
+    shown = deployed.run("%byzer purse 0.0001").shown[-1]["text/plain"]
+    assert "$0.0001" in shown
+    before = received(provider)
+    cell = deployed.run("%%chat m --max_tokens 100\nhello")
+    assert cell.status == "error"
+    assert "The purse has $0.0001 left, and this request to m may cost up to $0.001" in cell.everything
+    assert "%byzer purse +0.002" in cell.everything
+    assert received(provider) == before, "it was not sent"
+    deployed.run("import byzer_magic.widgets.question as question; question.READY_SECONDS = 0.1")  # there is no page
+    cell = deployed.run("%%chat m --max_tokens 100\nhello", typed="0.01")
+    assert deployed.asked["prompt"].startswith("Purse: $0.0001 left; this request to m may cost up to $0.001")
+    assert cell.status == "ok", cell.everything
+    deployed.run("model = __import__('byzer_magic').model('m')")
+    assert "PurseEmpty" in deployed.run("await model.achat('hi', max_tokens=4000)", typed=None).everything
+    assert deployed.run("print(model.chat('hi', max_tokens=100).text != '')").text == "True\n"
+    assert "The purse is gone" in deployed.run("%byzer purse off").everything
+    deployed.run("os.chdir(home)")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.backends.network import Network
+from byzer_magic.catalog.prices import Price
 from byzer_magic.commands.spec import DeploySpec, ServeSpec
 from byzer_magic.types import Dispatched, Item, Localizable, Message, Routed, Waiting, unpack_texts
 
@@ -135,6 +136,22 @@ class ModelIdentity(msgspec.Struct, frozen=True):
     title: str
     members: list[str] = []
     """Of a route: the deployments that may answer, whose models count, too."""
+
+
+class ModelPrice(msgspec.Struct, frozen=True):
+    """What the tokens of a deployment's model cost."""
+
+    kind: str
+    title: str
+    price: Price | None = None
+    """None where it is unknown."""
+    members: list[str] = []
+    """Of a route: the deployments that may answer, at their prices."""
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether the model runs on machines of one's own, so that there is no price."""
+        return not self.kind.startswith("saas/") and not self.members
 
 
 class AliasRequest(msgspec.Struct, frozen=True):

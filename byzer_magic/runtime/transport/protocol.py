@@ -129,6 +129,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "update": (messages.DeployRequest, Event),
     "spec": (None, DeploySpec),
     "model": (None, messages.ModelIdentity),
+    "price": (None, messages.ModelPrice),
     "follow": (None, Delta),
     "history": (None, Sample),
     "trace": (None, Trace),

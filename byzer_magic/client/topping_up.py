@@ -1,0 +1,149 @@
+"""Ask for more money when the purse has too little: one question at a time, in the cell or shell that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from byzer_magic.client.estimating import Estimate
+from byzer_magic.client.reporter import Question, Reporter
+from byzer_magic.errors import CommandError, PurseEmpty
+from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.rendering.amounts import dollars
+from byzer_magic.runtime.loop import NobodyWaits, in_waiting_thread
+
+if TYPE_CHECKING:
+    from byzer_magic.client.manager import Manager
+    from byzer_magic.journal.purse import Purse, PurseFile
+
+TRIES = 3
+"""Answers that cannot be read, before that means no."""
+STEPS = (1.0, 2.0, 5.0)
+"""Of a decade: amounts that are offered."""
+
+
+class Desk:
+    """Where requests of this process ask."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        """How often the answer was no: that goes for all that were waiting to ask."""
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def lock(self) -> asyncio.Lock:
+        """Return what one request at a time holds."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+
+DESK = Desk()
+"""Of this process."""
+
+
+async def more(manager: Manager, file: PurseFile, expected: Estimate, alias: str, refused: int) -> None:
+    """Have more money put into the purse; return when there may be enough.
+
+    Args:
+        manager: knows who can be asked.
+        file: the purse.
+        expected: what the request may cost.
+        alias: the deployment.
+        refused: how often the answer had been no (`DESK.refused`) when the request was made.
+
+    Raises:
+        PurseEmpty: the answer is no, or nobody can be asked.
+    """
+    async with DESK.lock():
+        purse = await asyncio.to_thread(file.read)
+        if purse is None or expected.most <= purse.left:
+            return
+        if DESK.refused != refused:
+            raise empty(purse, expected, alias)
+        try:
+            added = await in_waiting_thread(lambda: _ask(manager.reporter, purse, expected, alias))
+        except NobodyWaits:
+            added = None
+        if added is None:
+            DESK.refused += 1
+            raise empty(purse, expected, alias)
+        await asyncio.to_thread(file.add, added)
+
+
+def empty(purse: Purse, expected: Estimate, alias: str) -> PurseEmpty:
+    """Return the error for a request that the purse has too little for."""
+    least, _next = offers(purse, expected.most)
+    figures = {"alias": alias, "cost": dollars(expected.most), "left": dollars(purse.left)}
+    hint = _("Put more into it: %byzer purse +{amount} (in a shell: byzerllm purse +{amount}).", amount=f"{least:g}")
+    if expected.answer > SHORT_ANSWER:
+        hint = _("{hint} A smaller max_tokens makes it cheaper, too.", hint=hint)
+    return PurseEmpty(
+        _("The purse has {left} left, and this request to {alias} may cost up to {cost}.", **figures),
+        hint, limit="purse", value=purse.amount, used=purse.spent, final=True,
+    )  # fmt: skip
+
+
+def offers(purse: Purse, cost: float) -> tuple[float, float]:
+    """Return two amounts to add: the smaller one is enough for a request, and half of what was put in at first.
+
+    Example:
+        >>> from byzer_magic.journal.purse import Purse
+        >>> offers(Purse(amount=0.5, spent=0.49), 0.03)
+        (0.5, 1.0)
+    """
+    least = max(cost + purse.spent - purse.amount, purse.amount / 2)
+    decade = 10.0 ** math.floor(math.log10(least))
+    round_ones = [round(decade * step, 12) for step in (*STEPS, *(10 * step for step in STEPS))]
+    at = next(index for index, amount in enumerate(round_ones) if amount >= least)
+    return round_ones[at], round_ones[at + 1]
+
+
+def _ask(reporter: Reporter, purse: Purse, expected: Estimate, alias: str) -> float | None:
+    """Ask the user; return what is to be added, or None for no."""
+    amounts = offers(purse, expected.most)
+    labels = {gettext("Add {amount}", amount=dollars(amount)): amount for amount in amounts}
+    figures = {"left": dollars(purse.left), "cost": dollars(expected.most)}
+    question = Question(
+        text=gettext("Purse: {left} left; this request to {alias} may cost up to {cost}.", alias=alias, **figures),
+        choices=(*labels, gettext("Stop")),
+        typed=gettext("Add how much? [{amount}, or stop]", amount=f"{amounts[0]:g}"),
+    )
+    for _attempt in range(TRIES):
+        answer = reporter.ask(question)
+        if answer is None or answer == question.choices[-1]:
+            return None
+        if answer in labels:
+            return labels[answer]
+        if not answer.strip():
+            return amounts[0]
+        try:
+            return read_amount(answer.strip().removeprefix("+"))
+        except CommandError:
+            if answer.strip().lower() in NO:
+                return None
+    return None
+
+
+NO = ("stop", "s", "n", "no", "q", "quit", "停止", "否")
+"""What means no where the answer is typed."""
+SHORT_ANSWER = 200
+"""Tokens of an answer that a smaller limit would not make much cheaper."""
+
+
+def read_amount(text: str) -> float:
+    """Return an amount of money as the user typed it.
+
+    Raises:
+        CommandError: it is not one.
+
+    Example:
+        >>> read_amount("$0.50")
+        0.5
+    """
+    try:
+        amount = float(text.lstrip("$¥"))
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount < math.inf:
+        raise CommandError(_("{text} is not an amount of money.", text=text), _("Example: %byzer purse 0.50"))
+    return amount
