@@ -16,6 +16,7 @@ from byzer_magic import errors
 from byzer_magic.client import journaling, topping_up
 from byzer_magic.client.estimating import Estimate, Lengths, estimate
 from byzer_magic.client.pricing import PRICES, Priced
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.routing.tokens import TokenCount
 from byzer_magic.types import Request
@@ -93,10 +94,10 @@ WALLET = Wallet()
 def paying(manager: Manager, alias: str, request: Request, send: Send) -> Send:
     """Return what sends a request and pays for it, where the project has a purse; else `send` itself.
 
-    Clients of an endpoint are not paid for: their keys have limits.
+    A tape costs nothing. Clients of an endpoint are not paid for: their keys have limits.
     """
     origin = journaling.HOW.get().origin
-    if origin is not None and origin.face == "endpoint":
+    if (origin is not None and origin.face == "endpoint") or REPLAY.connection(manager.settings) is not None:
         return send
     try:
         found = WALLET.open()

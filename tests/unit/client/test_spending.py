@@ -16,8 +16,10 @@ from byzer_magic.client import spending, topping_up
 from byzer_magic.client.estimating import Lengths, estimate
 from byzer_magic.client.journaling import How, using
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.reporter import Question, Silent
 from byzer_magic.client.spending import Wallet, paying
+from byzer_magic.config import Settings
 from byzer_magic.journal.entry import Origin
 from byzer_magic.journal.purse import Purse, PurseFile
 from byzer_magic.journal.store import Store
@@ -62,6 +64,7 @@ class Face:
         self.reporter = Asked(*answers)
         self._links = {"m": Link(price or ModelPrice("saas/openai", "gpt-4o", PRICE))}
         self.connection = self
+        self.settings = Settings()
 
     async def link(self, alias: str) -> Link:
         return self._links[alias]
@@ -108,6 +111,13 @@ def test_without_a_purse_requests_go_as_they_are(file: PurseFile) -> None:
     assert paying(cast("Manager", Face()), "m", request(), answer) is not answer
     with using(How(origin=Origin("endpoint"))):
         assert paying(cast("Manager", Face()), "m", request(), answer) is answer
+    tape = file.path.with_name("tape.jsonl")
+    tape.write_bytes(b"")
+    REPLAY.start(str(tape), 0.0)
+    try:
+        assert paying(cast("Manager", Face()), "m", request(), answer) is answer
+    finally:
+        REPLAY.as_set()
 
 
 def test_request_costs_what_it_did(file: PurseFile) -> None:
