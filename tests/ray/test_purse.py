@@ -1,0 +1,115 @@
+"""One purse, two processes, and a provider that counts: what they spend together is never more than is in it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import byzer_magic as bz
+from byzer_magic import errors
+from byzer_magic.catalog import prices
+from byzer_magic.client import spending
+from byzer_magic.client.journaling import How, using
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.journal.purse import PurseFile
+from byzer_magic.journal.store import project_store
+from byzer_magic.types import Usage
+from tests.conftest import KEY, Shell
+from tests.servers.process import Process, received
+
+pytestmark = pytest.mark.ray
+
+AMOUNT = 0.01
+ANSWER = 20
+"""Tokens of each answer, and its limit."""
+SPEND = """
+import byzer_magic as bz
+from byzer_magic import errors
+from concurrent.futures import ThreadPoolExecutor
+model, costs = bz.model("shared"), []
+def ask(number):
+    try:
+        costs.append(model.chat(f"tokens:20@400 {number}", max_tokens=20).cost)
+    except errors.PurseEmpty:
+        pass
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(ask, range(40)))
+print(len(costs), sum(costs))
+"""
+
+
+@pytest.fixture
+def purse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PurseFile]:
+    """The purse of a project of its own, in which this process works."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(spending, "WALLET", spending.Wallet())
+    file = spending.WALLET.file(make=True)
+    assert file
+    file.put(AMOUNT, "USD", strict=False)
+    yield file
+    file.remove()
+
+
+def deploy(manager: Manager, provider: Process) -> None:
+    params = {"saas.base_url": f"{provider.url}/v1", "saas.api_key": KEY, "saas.model": "gpt-4o"}
+    spec = DeploySpec(
+        model="shared", pretrained_model_type="saas/openai", cpus_per_worker=0.001, infer_params=params,
+        worker_concurrency=16, replace=True,
+    )  # fmt: skip
+    list(manager.iterate(manager.deploy(manager.plan(spec))))
+
+
+def test_processes_that_share_a_purse_never_overspend(
+    manager: Manager, provider: Process, purse: PurseFile, shell: Shell, tmp_path: Path
+) -> None:
+    deploy(manager, provider)
+    with using(How(store=project_store(start=tmp_path), sample=0)):
+        assert bz.model("shared").chat("known", max_tokens=ANSWER).cost
+    before = received(provider) - 1
+    spent = purse.read()
+    assert spent
+    running = [
+        subprocess.Popen([sys.executable, "-c", SPEND], cwd=tmp_path, env=shell.env, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    counts = [process.communicate(timeout=120)[0].split() for process in running]
+    asked = received(provider) - before
+    price = prices.find("saas/openai", "gpt-4o")
+    assert price
+    one = price.at_any_length(Usage(7, ANSWER))
+    found = purse.read()
+    assert found
+    assert [process.returncode for process in running] == [0, 0]
+    assert all(int(count) > 5 for count, _sum in counts), "both had their share"
+    assert asked == sum(int(count) for count, _sum in counts) + 1, "what the purse refused was not sent"
+    assert found.spent == pytest.approx(sum(float(cost) for _count, cost in counts) + spent.spent)
+    assert AMOUNT - 3 * one < found.spent <= AMOUNT
+    assert found.held == 0
+
+    _check_empty(purse, provider, tmp_path)
+    shown = shell("purse")  # in the same folder
+    assert "$1.01" in shown.stdout, shown.stderr
+
+
+def _check_empty(purse: PurseFile, provider: Process, folder: Path) -> None:
+    """Nothing is sent, a table stops, and what the journal knows is answered."""
+    model, before = bz.model("shared"), received(provider)
+    with pytest.raises(errors.PurseEmpty):
+        model.chat("more", max_tokens=500)
+    with pytest.raises(errors.PurseEmpty):
+        asyncio.run(model.achat("more", max_tokens=500))
+    with pytest.raises(errors.PurseEmpty):
+        model.map(pd.DataFrame({"text": ["a", "b", "c"] * 10}), prompt="{text}", out="answer", max_tokens=500)
+    assert received(provider) == before
+    with using(How(store=project_store(start=folder), sample=0)):
+        assert model.chat("known", max_tokens=ANSWER).journal
+    purse.add(1.0)
+    model.chat("more", max_tokens=500)
+    assert received(provider) == before + 1
