@@ -12,8 +12,8 @@ export class Question {
     this.root = make("div", { className: "bz-question", role: "group", "aria-label": text }, label, ...this.buttons);
     this.channel = new Channel(model, { end: () => this.end() });
     const end = () => this.end();
-    const on = { gone: () => this.gone(), dead: end, closed: end, placed: () => this.buttons[0]?.focus() };
-    this.mount = new Mount(model, this.root, on);
+    // No button takes the focus: who types in another cell must not add money with Enter.
+    this.mount = new Mount(model, this.root, { gone: () => this.gone(), dead: end, closed: end });
     this.channel.send("ready");
   }
 
