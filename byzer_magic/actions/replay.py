@@ -41,6 +41,14 @@ def _state(tape: TapeConnection) -> str:
              aliases=listed(tape.tape.aliases) or _("no model"))  # fmt: skip
 
 
+def skipped(context: Context, name: str) -> bool:
+    """Say that a command does nothing, where a tape is replayed; return whether that is so."""
+    if (tape := REPLAY.connection(context.manager.settings)) is None:
+        return False
+    context.output.say(_("{command}: nothing was done; {path} is replayed.", command=name, path=tape.tape.path.name))
+    return True
+
+
 def run(context: Context, item: Spec) -> Any:
     """Run a command, or say in place of it what a tape has: while one is replayed, there are no deployments."""
     row, tape = command_of(item), REPLAY.connection(context.manager.settings)
@@ -52,7 +60,5 @@ def run(context: Context, item: Spec) -> Any:
         alias = (item if isinstance(item, DeploySpec) else presets.spec(item)).model
         context.output.say(_("{alias}: not deployed; {path} is replayed.", alias=alias, path=tape.tape.path.name))
     else:
-        context.output.say(
-            _("{command}: nothing was done; {path} is replayed.", command=row.name, path=tape.tape.path.name)
-        )
+        skipped(context, row.name)
     return None

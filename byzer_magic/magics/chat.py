@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from byzer_magic import media
-from byzer_magic.actions import kept
+from byzer_magic.actions import kept, replay
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
@@ -137,6 +137,8 @@ class Chats:
             CommandError: there is no such answer.
             RequestError: what ended it, or why it is no longer kept.
         """
+        if replay.skipped(context, "--attach"):
+            return
         found = kept.found_by(context, item.model)
         if item.cancel:
             kept.end(context, found)

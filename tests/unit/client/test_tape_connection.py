@@ -180,7 +180,7 @@ def test_commands_about_deployments_say_what_is_replayed(
 
 
 def test_every_command_about_a_cluster_has_something_in_its_place() -> None:
-    goes_on = {"query", "chat", "easy chat", "sessions"}
+    goes_on = {"query", "chat", "easy chat", "sessions", "map"}
     needy = {row.name for row in REGISTRY.values() if "ray_address" in row.spec.__dataclass_fields__}
     assert needy - {row.name for row in REPLAYED} == goes_on
 
