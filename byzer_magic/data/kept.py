@@ -99,7 +99,7 @@ class _ByText:
             return self._kept.store.add(msgspec.structs.replace(entry, key=""), attached)
         done: Future[int] | None = None
         for index, text in enumerate(texts):
-            alone = EmbedRequest(texts=[text], options=request["options"])
+            alone = EmbedRequest(texts=[text], options=request.get("options", {}))
             batch = EmbeddingBatch(0, size // 4, data[index * size : (index + 1) * size])
             usage = _share(entry.usage, len(texts), index)
             sent = keys.canonical(alone)

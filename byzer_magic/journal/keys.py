@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,14 +18,31 @@ IGNORED = frozenset({"stream", "timeout"})
 def plain(request: Request) -> dict[str, Any]:
     """Return a request as plain data: media by the hash of their bytes, without what does not change the answer.
 
+    What has its default is left out, so that a field which a later version adds changes no request that does without.
+
     Example:
         >>> plain(EmbedRequest(texts=["one"], timeout=5.0))
-        {'embed': ['one'], 'options': {}}
+        {'embed': ['one']}
     """
-    found = {name: _plain(value) for name, value in msgspec.structs.asdict(request).items() if name not in IGNORED}
+    usual = _defaults(type(request))
+    given = msgspec.structs.asdict(request).items()
+    found = {name: _plain(value) for name, value in given if name not in IGNORED and value != usual.get(name, _NONE)}
     if isinstance(request, EmbedRequest):
         found = {"embed": found.pop("texts"), **found}
     return found
+
+
+_NONE = object()
+"""The default of a field that has none."""
+
+
+@functools.cache
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """Return the defaults of a request's fields."""
+    fields = msgspec.structs.fields(kind)
+    plain_ones = {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
+    made = {field.name: field.default_factory() for field in fields if field.default_factory is not msgspec.NODEFAULT}
+    return plain_ones | made
 
 
 def canonical(request: Request) -> bytes:

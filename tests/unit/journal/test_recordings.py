@@ -11,7 +11,7 @@ from byzer_magic.errors import JournalError
 from byzer_magic.journal import misses, tape
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry
 from byzer_magic.journal.recordings import Recordings
-from byzer_magic.types import ChatRequest, Message
+from byzer_magic.types import ChatRequest, EmbedRequest, Message
 from tests.tapes import recorded, written
 
 
@@ -96,3 +96,13 @@ def test_marks_and_entries_are_the_same(tmp_path: Path) -> None:
     path = written(tmp_path, entries)
     assert [tape.entry_at(path, mark.start) for mark in tape.marks(path)] == entries
     assert [mark.status for mark in tape.marks(path)] == [COMPLETE] * 5
+
+
+def test_a_field_that_a_later_version_adds_leaves_older_tapes_as_they_are() -> None:
+    class Later(EmbedRequest, frozen=True, kw_only=True):
+        priority: int = 0
+        tags: list[str] = []
+
+    known = keys.canonical(EmbedRequest(texts=["a"]))
+    assert keys.canonical(Later(texts=["a"])) == known
+    assert keys.canonical(Later(texts=["a"], priority=1)) != known
