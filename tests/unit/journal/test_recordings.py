@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic.errors import JournalError
-from byzer_magic.journal import misses, tape
+from byzer_magic.journal import keys, misses, tape
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry
 from byzer_magic.journal.recordings import Recordings
 from byzer_magic.types import ChatRequest, EmbedRequest, Message
@@ -101,7 +102,7 @@ def test_marks_and_entries_are_the_same(tmp_path: Path) -> None:
 def test_a_field_that_a_later_version_adds_leaves_older_tapes_as_they_are() -> None:
     class Later(EmbedRequest, frozen=True, kw_only=True):
         priority: int = 0
-        tags: list[str] = []
+        tags: list[str] = msgspec.field(default_factory=list)
 
     known = keys.canonical(EmbedRequest(texts=["a"]))
     assert keys.canonical(Later(texts=["a"])) == known
