@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
+import json
 import os
 import time
 from collections.abc import AsyncIterator
@@ -21,7 +22,9 @@ from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS, appl
 from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
 from byzer_magic.types import ENDLESS
 from tests.backends import FREE_TURNS, ask, closing_stops_it, collect, opened, setup_of, text_of, turns_per_item
+from tests.models.gguf_qwen2 import qwen2_gguf
 from tests.models.gguf_split import base
+from tests.models.tiny_qwen2 import tiny_qwen2
 
 KIND = "custom/auto@llama_cpp"
 LLAMA = registry.find("custom/auto", "llama_cpp")
@@ -78,6 +81,17 @@ async def test_chat_returns_complete_characters(backend: Any) -> None:
     text = text_of(await collect(backend, ask("Repeat exactly: 😀 日本語", max_tokens=30)))
     assert "😀" in text
     assert "\ufffd" not in text
+
+
+async def test_chat_streams_on_after_bytes_that_are_no_text(driver: str) -> None:
+    """Such as a model of random weights writes, or one at a high temperature."""
+    params = {"driver": driver, "n_threads": "1", "n_ctx": "512", "temperature": "0"}
+    model = await opened(KIND, params, model_path=str(qwen2_gguf()))
+    no_text = json.loads((tiny_qwen2() / "tokenizer.json").read_text())["model"]["vocab"]["ÿ"]  # the byte 0xff
+    chunks = await collect(model, ask("Hi", logit_bias={str(no_text): 100}, max_tokens=20))
+    assert set(text_of(chunks)) == {"\ufffd"}
+    assert sum(bool(chunk.text) for chunk in chunks) > 5, "as they are generated"
+    await model.close()
 
 
 async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import importlib.util
 import inspect
@@ -59,10 +60,12 @@ class LlamaCppPython(Driver):
         self.shows_tools = load.tools and own_template
         self._eval = self._llama.eval
         self._sample = self._llama.sample
+        self._detokenize = self._llama.detokenize
         self._stopped = threading.Event()
         self._made = self._prompt = 0
         self._llama.eval = self._eval_by_batches
         self._llama.sample = self._counted_sample
+        self._llama.detokenize = self._repaired
 
     def _eval_by_batches(self, tokens: Any) -> None:
         tokens = list(tokens)
@@ -75,6 +78,15 @@ class LlamaCppPython(Driver):
         self._prompt = self._prompt or self._llama.n_tokens
         self._made += 1
         return self._sample(*args, **kwargs)
+
+    def _repaired(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> bytes:
+        """Return the bytes of tokens, with U+FFFD for bytes that are no UTF-8, as in any provider's answer.
+
+        The package sends nothing until what it has not sent yet is UTF-8. After bytes that never are, that would be the
+        end of the answer, and each token would take longer than the one before: half a minute for 500 of them.
+        """
+        data: bytes = self._detokenize(tokens, *args, **kwargs)
+        return repaired(data) if len(tokens) > 1 else data  # one token may be part of a character
 
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
         """Generate; between two tokens, and between two batches of the prompt, it checks whether to stop."""
@@ -162,8 +174,19 @@ class LlamaCppPython(Driver):
 
     def close(self) -> None:
         """Free model and context."""
-        del self._llama.eval, self._llama.sample
+        del self._llama.eval, self._llama.sample, self._llama.detokenize
         self._llama.close()
+
+
+def repaired(data: bytes) -> bytes:
+    r"""Return bytes with U+FFFD for what is no UTF-8; a character at their end may be incomplete.
+
+    Example:
+        >>> repaired(b"a\xffb\xe4\xbd")
+        b'a\xef\xbf\xbdb\xe4\xbd'
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return decoder.decode(data).encode() + decoder.getstate()[0]
 
 
 def _check_format(name: str | None) -> None:
