@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.runtime.cluster.ray_import import child_environment
+from byzer_magic.runtime.garbage import relax_collector
 from byzer_magic.runtime.transport import messages, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
@@ -154,10 +156,24 @@ class _Host:
         yield messages.UndeployResult(0, [])
 
 
+def _fork_processes() -> None:
+    """Let the engine's processes be forks of this one, which has imported what each would import for ten seconds.
+
+    On a CPU, vLLM insists on starting them anew. tests/ray has it do so, as at the users'.
+    """
+    contexts: Any = multiprocessing.context
+    contexts._concrete_contexts["spawn"] = multiprocessing.get_context("fork")
+
+
 async def main() -> None:
     """Open the engines that stdin names, a JSON object per line, until it is killed, or the end of stdin."""
+    relax_collector()
+    _fork_processes()
+    lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(functools.partial(asyncio.StreamReaderProtocol, lines), sys.stdin)
     started = []
-    while line := await asyncio.to_thread(sys.stdin.readline):
+    while line := await lines.readline():
         engine = json.loads(line)
         host = _Host(engine["kind"], engine["given"])
         methods = {capability.value: functools.partial(host.ask, capability) for capability in TABLE}

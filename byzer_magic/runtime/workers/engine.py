@@ -22,6 +22,7 @@ from byzer_magic.runtime.cluster.authority import identity
 from byzer_magic.runtime.cluster.leftovers import use_scratch
 from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, has_others, socket_folder
+from byzer_magic.runtime.garbage import relax_collector
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import messages, protocol
@@ -96,6 +97,7 @@ class Engine:
 
     async def _loaded(self, report: Report) -> Backend:
         setup = await model_files.on_this_node(self._plan, report)
+        relax_collector()
         return await self._plan.backend.open(setup, report)
 
     def _opened(self, backend: Backend) -> messages.Opened:
