@@ -6,6 +6,7 @@ Otherwise it has an address of its own only, and the nodes reach each other's Un
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -42,6 +43,40 @@ def can_be_apart() -> bool:
 def port_apart(number: int) -> int:
     """Return a port that the system gives no connection of its own: Ray has so many that one would take it."""
     return 20_000 + 2 * (os.getpid() % 5_000) + number
+
+
+COMMANDS = """
+import contextlib, io, json, sys
+from byzer_magic.cli import main
+for line in sys.stdin:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = main(json.loads(line))
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+class Session(Shell):
+    """Runs commands one after the other in one process, where each process would import Ray and join the cluster."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        super().__init__(env, folder)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+
+    def __call__(self, *words: str, easy: bool = False) -> subprocess.CompletedProcess[str]:
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps(["easy", *words] if easy else words), file=self._process.stdin, flush=True)
+        line = next(line for line in self._process.stdout if line.startswith("["))
+        return subprocess.CompletedProcess(words, *json.loads(line))
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._process.communicate()
 
 
 class Machines:
@@ -85,6 +120,10 @@ class Machines:
         if there and self.apart:
             shell.prefix = self._inside()
         return shell
+
+    def stay(self, folder: Path) -> Session:
+        """Return a shell on the first node whose commands share a process."""
+        return self._stack.enter_context(Session(self.face(folder).env, folder))
 
     def join(self, **env: str) -> None:
         """Have the second node join, with these variables in its environment."""

@@ -45,6 +45,12 @@ def here(pair: Machines, tmp_path: Path) -> Shell:
     return pair.face(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def watch(pair: Machines, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """As `here`, in one process for all commands: what is looked at again and again."""
+    return pair.stay(tmp_path_factory.mktemp("watch"))
+
+
 @pytest.fixture
 def there(pair: Machines, tmp_path: Path) -> Shell:
     return pair.face(tmp_path, there=True)
@@ -78,39 +84,43 @@ def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: P
     other_package(pair, byzer_magic.__version__)  # as if it were installed there for the tests that follow
 
 
-def test_workers_are_placed_and_restarted_where_they_are_wanted(pair: Machines, here: Shell, gguf: Path) -> None:
+def test_workers_are_placed_and_restarted_where_they_are_wanted(
+    pair: Machines, here: Shell, watch: Shell, gguf: Path
+) -> None:
     deploy_engine(here, gguf, "l", *SPREAD)
-    assert "2/2 (2 nodes, spread)" in here("list").stdout
-    assert nodes(here, "l") == set(pair.hosts)
-    assert loads(here) == 2
+    assert "2/2 (2 nodes, spread)" in watch("list").stdout
+    assert nodes(watch, "l") == set(pair.hosts)
+    assert loads(watch) == 2
     refused = here(*engine_words(gguf, "big"), "--gpus_per_worker", str(GPUS))
     assert "each worker needs 0.001 CPUs and 2 GPUs of one node, and the nodes have room for 0 of 1" in refused.stderr
     assert f"{pair.hosts[1]} has 1.999 CPUs and 1 GPUs free" in refused.stderr
     port = serve_on_both(here, pair)
     end(pair, "ray::Engine")
-    assert eventually(lambda: loads(here) == 3, 60), "that of the process that has died, and of the new one"
+    assert eventually(lambda: loads(watch) == 3, 60), "that of the process that has died, and of the new one"
     assert here("serve", "--stop").returncode == 0
     assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()), 30)
 
 
-def test_what_ran_on_a_lost_node_runs_again_on_the_other(pair: Machines, here: Shell, provider: Process) -> None:
+def test_what_ran_on_a_lost_node_runs_again_on_the_other(
+    pair: Machines, here: Shell, watch: Shell, provider: Process
+) -> None:
     deploy_api(here, provider, "far", "--cpus_per_worker", "0.995")  # `m` leaves less on the first node
-    assert nodes(here, "far") == {pair.hosts[1]}
+    assert nodes(watch, "far") == {pair.hosts[1]}
     assert here("undeploy", "--model", "m").returncode == 0
     long = ("--query", "Count.", "--params", "max_tokens=800", 'logit_bias={"2": -100}')  # it does not end before
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(here, "query", "--model", "l", *long) for _ in range(2)]
         asked.append(pool.submit(here, "query", "--model", "far", "--query", "tokens:1000@20"))
-        assert eventually(lambda: busy(here) == {"l": 2, "far": 1}, 30)
+        assert eventually(lambda: busy(watch) == {"l": 2, "far": 1}, 30)
         pair.leave()
         *engines, api = [each.result() for each in asked]
     assert "far: the worker died during the request" in api.stderr
     assert sorted(each.returncode for each in engines) == [0, 1], "the request on the other node is not disturbed"
     assert any("the worker died during the request" in each.stderr for each in engines)
     again = ("query", "--model", "far", "--query", "again")
-    assert eventually(lambda: here(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
-    assert eventually(lambda: row(here, "l")["workers"] == "2/2 up", 60), "its worker has moved"
-    assert nodes(here, "l") == nodes(here, "far") == {pair.hosts[0]}
+    assert eventually(lambda: watch(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
+    assert eventually(lambda: row(watch, "l")["workers"] == "2/2 up", 60), "its worker has moved"
+    assert nodes(watch, "l") == nodes(watch, "far") == {pair.hosts[0]}
 
 
 def other_package(pair: Machines, version: str) -> str:
