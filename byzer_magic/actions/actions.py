@@ -50,8 +50,10 @@ def run_all(context: Context, commands: Iterable[Spec]) -> Any:
         ByzerError: a command failed.
     """
     ready = list(commands)
-    for item in [] if REPLAY.connection(context.manager.settings) else ready:
-        if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
+    for item in ready:
+        if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec) and not REPLAY.connection(
+            context.manager.settings
+        ):
             with contextlib.suppress(*((NotFetched,) if item.dry_run else ())):
                 checked_plan(context, _plain(item))
     value = None

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from byzer_magic.errors import JournalError
 from byzer_magic.files import paths
 
 if TYPE_CHECKING:
@@ -36,11 +37,9 @@ class Replay:
         self._chosen, self._off = _opened(path, speed), False
         return self._chosen
 
-    def stop(self) -> bool:
-        """Ask models from now on, also where the settings name a tape; return whether something was replayed."""
-        was_on = self._chosen is not None or self._of_settings is not None
+    def stop(self) -> None:
+        """Ask models from now on, also where the settings name a tape."""
         self._chosen, self._of_settings, self._off = None, None, True
-        return was_on
 
     def as_set(self) -> None:
         """Replay what the settings say, from now on."""
@@ -69,7 +68,9 @@ def _opened(path: str, speed: float) -> TapeConnection:
     from byzer_magic.client.tape_connection import TapeConnection
     from byzer_magic.journal.recordings import Recordings
 
-    return TapeConnection(Recordings(found(path)), speed)
+    if not paths.exists(tape := found(path)):
+        raise JournalError(*paths.why_missing(path, ".jsonl"))
+    return TapeConnection(Recordings(tape), speed)
 
 
 def found(path: str) -> Path:

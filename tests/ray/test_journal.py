@@ -63,6 +63,10 @@ def test_what_was_asked_is_not_asked_again(manager: Manager, provider: Process, 
     assert asyncio.run(model.achat("hello", temperature=0)).journal is not None
     assert received(provider) == before + 4
 
+    with journaling.using(How(read=False, known=False)):  # of a chat window
+        by_hand = model.chat("hello", temperature=0)
+    assert by_hand.journal is None
+    assert model.chat("hello", temperature=0).journal.entry < store.search()[0].id, "its answer is no one else's"
     _check_entries(store)
     _check_other_models(manager, provider, store)
 
@@ -72,7 +76,7 @@ def _check_entries(store: Store) -> None:
     assert [(entry.sample, entry.status) for entry in entries] == [
         (0, "complete"),
         (1, "complete"),
-        *[(0, "complete")] * 2,
+        *[(0, "complete")] * 3,
     ]
     entry = entries[0]
     assert (entry.alias, entry.provider, entry.title, entry.method) == ("noted", "saas/openai", "gpt-4o", "chat")

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 import byzer_magic as bz
-from byzer_magic import errors
+from byzer_magic import cli, errors
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client import current
 from byzer_magic.client.journaling import SCOPE
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
@@ -25,6 +26,7 @@ from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.tape_connection import paced
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.commands.registry import LISTED, REGISTRY
+from byzer_magic.compat.llm import ByzerLLM
 from byzer_magic.journal.entry import FAILED, INTERRUPTED, Origin
 from byzer_magic.magics.columns import check_any_answered
 from byzer_magic.rendering import footer
@@ -204,12 +206,37 @@ def test_replay_of_the_settings_and_of_the_command(
         run("replay")
         run(f"replay {tape} --speed 0")
         assert Manager().connection.connected is True
-        with pytest.raises(errors.JournalError, match="No such file"):
-            run("replay missing.jsonl")
+        monkeypatch.setenv("BYZER_REPLAY", "../tap.jsonl")
+        REPLAY.as_set()
+        with pytest.raises(errors.JournalError, match=r"tap\.jsonl does not exist") as missing:
+            Model("m", Manager()).chat("hello")
+        assert "tape.jsonl" in missing.value.hint
+        run("replay off")
     finally:
         REPLAY.as_set()
     said = capsys.readouterr().err.splitlines()
-    assert [line.split()[0] for line in said] == ["Replaying", "Replaying", "Nothing", "Replaying"]
+    assert [line.split()[0] for line in said] == ["Replaying", "Replaying", "Nothing", "Replaying", "Replaying"]
+
+
+def test_a_shell_and_code_for_byzer_llm_are_answered_from_the_tape(
+    tape: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BYZER_REPLAY", str(tape))
+    monkeypatch.setenv("BYZER_REPLAY_SPEED", "0")
+    monkeypatch.setattr(current, "default_manager", Manager)
+    try:
+        assert cli.main(["deploy", "--model", "m", "--pretrained_model_type", "saas/openai"]) == 0
+        assert cli.main(["query", "--model", "m", "--query", "hello"]) == 0
+        said = capsys.readouterr()
+        assert (said.out, "m: not deployed" in said.err) == ("Good morning.\n", True)
+        assert cli.main(["query", "--model", "m", "--query", "helo"]) == 1
+        assert "+messages[0].content: helo" in capsys.readouterr().err
+        llm = ByzerLLM()
+        assert not llm.is_model_exist("other")
+        assert llm.deploy("", "saas/openai", "m", {"saas.api_key": "${UNSET_KEY}"})["model_name"] == "m"
+        assert llm.chat_oai([{"role": "user", "content": "hello"}], model="m")[0].output == "Good morning."
+    finally:
+        REPLAY.as_set()
 
 
 def test_a_model_in_another_process_replays_the_same_tape(replayed: Path) -> None:
