@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from byzer_magic.catalog import prices
-from byzer_magic.catalog.prices import Price
 from byzer_magic.client import journaling
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.manager import Manager
@@ -67,7 +65,7 @@ async def estimated(manager: Manager, wanted: Sequence[Wanted]) -> Estimate:
         requests = [item.request for item in asked if item.alias == alias]
         usage = _usage(requests)
         tokens = [tokens[0] + usage.prompt_tokens, tokens[1] + usage.completion_tokens]
-        price = await price_of(manager, await manager.stat(alias))
+        price = (await manager.price(alias)).price
         if price is None:
             unpriced.append(alias)
         else:
@@ -99,14 +97,6 @@ async def _key(manager: Manager, item: Wanted) -> str:
     request = with_adapter(item.request, adapter) if adapter else item.request
     identity = await manager.identity(alias)
     return keys.key_of(identity.digest, keys.canonical(request), item.sample) if identity else ""
-
-
-async def price_of(manager: Manager, stat: ModelStat) -> Price | None:
-    """Return the price of a deployment's model; None where it is unknown."""
-    if not stat.currency:
-        return None
-    spec = await manager.spec(stat.model)
-    return prices.find(stat.kind, stat.title, spec.infer_params.get("saas.base_url", ""))
 
 
 def in_flight(stat: ModelStat) -> int:

@@ -15,6 +15,7 @@ from byzer_magic import config
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import answering, deploying, follow, replaying
 from byzer_magic.client.connection import Connection, Say
+from byzer_magic.client.pricing import PRICES, Priced
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
@@ -350,6 +351,14 @@ class Manager:
             NotDeployed: nothing is deployed as this alias.
         """
         return await self.connection.identity(alias)
+
+    async def price(self, alias: str) -> Priced:
+        """Return what the tokens of a deployment cost; of a route, those of its dearest model.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        return await PRICES.of(self.connection, (await self.named(alias))[0])
 
     def warn(self, text: str) -> None:
         """Show what is wrong, where progress is shown."""

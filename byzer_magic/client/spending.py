@@ -10,15 +10,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import errors
 from byzer_magic.client import journaling, topping_up
-from byzer_magic.client.estimating import Estimate, Lengths, estimate
-from byzer_magic.client.pricing import PRICES, Priced
+from byzer_magic.client.cost_bounds import CostBound, Lengths, cost_bound
+from byzer_magic.client.pricing import Priced
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.routing.tokens import TokenCount
+from byzer_magic.runtime import forks
 from byzer_magic.types import Request
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ Send = Callable[[], AsyncIterator[Any]]
 
 LOOK_SECONDS = 1.0
 """How long this process believes that its project has no purse."""
+GOES_ON: ContextVar[bool] = ContextVar("byzer_goes_on", default=False)
+"""Whether the deployment goes on with the answer when the request of this task is given up."""
 POLL_SECONDS = 0.1
 """How often a request looks whether others, perhaps of other processes, have left enough for it."""
 
@@ -51,6 +55,7 @@ class Wallet:
         from byzer_magic.journal import purse, store
 
         if self._file is None or not self._file.usable:
+            forks.keep(self._file)  # of the parent: SQLite must not close it here
             folder = store.project_folder()
             path = store.project_store(start=folder).path if make else folder / store.FOLDER / store.NAME
             self._file = purse.PurseFile(path) if path.is_file() else None
@@ -117,14 +122,14 @@ async def paid(
         PurseEmpty: there is too little in it, and nobody adds money.
         ByzerError: the response is incomplete.
     """
-    price = await PRICES.of(manager.connection, alias)
+    price = await manager.price(alias)
     if not _counts(manager, purse, price, alias) or price.price is None:
         async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 yield item
         return
     lengths = await WALLET.lengths(file, alias)
-    payment = Payment(file, request, estimate(request, price.price, lengths.tokens), purse.currency)
+    payment = Payment(file, request, cost_bound(request, price.price, lengths.tokens), purse.currency)
     await payment.hold(manager, alias)
     try:
         async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
@@ -134,7 +139,7 @@ async def paid(
         payment.completed()
         lengths.add(payment.answer)
     except errors.ByzerError:
-        payment.count.failed()
+        payment.failed()
         raise
     finally:
         await payment.settle()
@@ -167,13 +172,13 @@ def _counts(manager: Manager, purse: Purse, price: Priced, alias: str) -> bool:
 class Payment:
     """The money of one request."""
 
-    def __init__(self, file: PurseFile, request: Request, expected: Estimate, currency: str) -> None:
+    def __init__(self, file: PurseFile, request: Request, expected: CostBound, currency: str) -> None:
         self.count = TokenCount(request)
         self.answer = 0
         """Tokens of the answer, once it is complete."""
-        self._file, self._estimate, self._currency = file, expected, currency
+        self._file, self._bound, self._currency = file, expected, currency
         self._hold = 0
-        self._complete = False
+        self._complete = self._ended = False
         self._seen = 0
 
     async def hold(self, manager: Manager, alias: str) -> None:
@@ -189,15 +194,13 @@ class Payment:
                 self._hold = found.id
                 return
             if found.outcome == "short":
-                await topping_up.more(manager, self._file, self._estimate, alias, refused)
+                await topping_up.more(manager, self._file, self._bound, alias, refused)
             else:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _held(self) -> Hold:
         """Hold the money; if this task is cancelled meanwhile, it is given back."""
-        asked = asyncio.get_running_loop().run_in_executor(
-            None, self._file.hold, self._estimate.most, self._estimate.likely
-        )
+        asked = asyncio.get_running_loop().run_in_executor(None, self._file.hold, self._bound.most, self._bound.likely)
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -212,18 +215,23 @@ class Payment:
         """Take an item of the response; hold more where the answer is longer than it was expected to be."""
         self.count.add(item)
         self._seen += 1
-        if self._estimate.limited or self._seen % 16:
+        if self._bound.limited or self._seen % 16:
             return
         counted = self.count.counted
-        if counted is not None and counted.completion_tokens > self._estimate.answer:
-            self._estimate = self._estimate.grown(counted.completion_tokens)
-            asyncio.get_running_loop().run_in_executor(None, self._file.grow, self._hold, self._estimate.most)
+        if counted is not None and counted.completion_tokens > self._bound.answer:
+            self._bound = self._bound.grown(counted.completion_tokens)
+            asyncio.get_running_loop().run_in_executor(None, self._file.grow, self._hold, self._bound.most)
 
     def completed(self) -> None:
         """Note that the whole response has arrived."""
         self.count.completed()
-        self._complete = True
+        self._complete = self._ended = True
         self.answer = self.count.counted.completion_tokens if self.count.counted else 0
+
+    def failed(self) -> None:
+        """Note that the deployment could not answer, or not to the end."""
+        self.count.failed()
+        self._ended = True
 
     async def settle(self) -> None:
         """Pay, also where this task is cancelled meanwhile."""
@@ -231,8 +239,10 @@ class Payment:
         await asyncio.shield(done)
 
     def _cost(self) -> float:
-        usage, price = self.count.counted, self._estimate.price
+        usage, price = self.count.counted, self._bound.price
         if usage is None:
             return 0.0
+        if GOES_ON.get() and not self._ended:  # nobody here will know what the rest has cost
+            return max(self._bound.likely, price.at_any_length(usage))
         known = usage.cost if self._complete and usage.currency == self._currency else None
         return price.at_any_length(usage) if known is None else known

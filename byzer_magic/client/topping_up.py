@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from byzer_magic.client.estimating import Estimate
+from byzer_magic.client.cost_bounds import CostBound
 from byzer_magic.client.reporter import Question, Reporter
 from byzer_magic.errors import CommandError, PurseEmpty
 from byzer_magic.i18n import gettext, lazy_gettext as _
@@ -41,7 +41,7 @@ DESK = Desk()
 """Of this process."""
 
 
-async def more(manager: Manager, file: PurseFile, expected: Estimate, alias: str, refused: int) -> None:
+async def more(manager: Manager, file: PurseFile, expected: CostBound, alias: str, refused: int) -> None:
     """Have more money put into the purse; return when there may be enough.
 
     Args:
@@ -70,7 +70,7 @@ async def more(manager: Manager, file: PurseFile, expected: Estimate, alias: str
         await asyncio.to_thread(file.add, added)
 
 
-def empty(purse: Purse, expected: Estimate, alias: str) -> PurseEmpty:
+def empty(purse: Purse, expected: CostBound, alias: str) -> PurseEmpty:
     """Return the error for a request that the purse has too little for."""
     least, _next = offers(purse, expected.most)
     figures = {"alias": alias, "cost": dollars(expected.most), "left": dollars(purse.left)}
@@ -98,7 +98,7 @@ def offers(purse: Purse, cost: float) -> tuple[float, float]:
     return round_ones[at], round_ones[at + 1]
 
 
-def _ask(reporter: Reporter, purse: Purse, expected: Estimate, alias: str) -> float | None:
+def _ask(reporter: Reporter, purse: Purse, expected: CostBound, alias: str) -> float | None:
     """Ask the user; return what is to be added, or None for no."""
     amounts = offers(purse, expected.most)
     labels = {gettext("Add {amount}", amount=dollars(amount)): amount for amount in amounts}

@@ -10,7 +10,7 @@ from typing import Any
 
 from byzer_magic.catalog import prices
 from byzer_magic.client import journaling
-from byzer_magic.client.estimates import in_flight, price_of
+from byzer_magic.client.estimates import in_flight
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.data import table
@@ -157,7 +157,7 @@ async def prepared(manager: Manager, alias: str, frame: Any, wanted: Wanted, *, 
     capabilities = await manager.capabilities(alias)
     question = wanted.question(capabilities, names_of(frame))
     stat = await manager.stat(alias)
-    price = await price_of(manager, stat) if priced or wanted.budget is not None else None
+    price = (await manager.price(alias)).price if priced or wanted.budget is not None else None
     kept = await kept_for(manager, alias, fresh=wanted.fresh, folder=wanted.folder) if wanted.journal else None
     return Run(manager, alias, frame, wanted, stat, question, price, kept)
 

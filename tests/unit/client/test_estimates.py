@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.client import estimates, journaling
+from byzer_magic.catalog import prices
+from byzer_magic.client import estimates, journaling, pricing
 from byzer_magic.client.estimates import Wanted
-from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.journal import keys
 from byzer_magic.journal.entry import COMPLETE, Entry, Origin
 from byzer_magic.journal.store import Store
@@ -22,11 +22,8 @@ from tests.fleets import model, worker
 class Priced(Answering):
     """`paid` is a model with a price, `free` one without."""
 
-    async def stat(self, alias: str) -> ModelStat:
-        return model(alias, kind="saas/openai", title="gpt-4o", currency="USD" if alias == "paid" else "")
-
-    async def spec(self, alias: str) -> DeploySpec:
-        return DeploySpec(model=alias, pretrained_model_type="saas/openai")
+    async def price(self, alias: str) -> pricing.Priced:
+        return pricing.Priced(price=prices.find("saas/openai", "gpt-4o") if alias == "paid" else None)
 
     async def named(self, name: str) -> tuple[str, str]:
         alias, _colon, adapter = name.partition(":")

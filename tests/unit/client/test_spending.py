@@ -13,9 +13,10 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.catalog import prices
 from byzer_magic.client import spending, topping_up
-from byzer_magic.client.estimating import Lengths, estimate
+from byzer_magic.client.cost_bounds import Lengths, cost_bound
 from byzer_magic.client.journaling import How, using
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.pricing import Priced
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.reporter import Question, Silent
 from byzer_magic.client.spending import Wallet, paying
@@ -24,21 +25,10 @@ from byzer_magic.journal.entry import Origin
 from byzer_magic.journal.purse import Purse, PurseFile
 from byzer_magic.journal.store import Store
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.runtime.transport.messages import ModelPrice
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Message, Usage
 
 PRICE = cast("prices.Price", prices.find("saas/openai", "gpt-4o"))
 PAID = Usage(100, 10, 0.002, "USD")
-
-
-class Link:
-    """A pool that only knows its price."""
-
-    def __init__(self, price: ModelPrice) -> None:
-        self.price = price
-
-    async def call(self, _method: str) -> ModelPrice:
-        return self.price
 
 
 class Asked(Silent):
@@ -60,14 +50,13 @@ class Asked(Silent):
 class Face:
     """What the purse needs of a manager: who is asked, and the pools."""
 
-    def __init__(self, *answers: str, price: ModelPrice | None = None) -> None:
+    def __init__(self, *answers: str, price: Priced | None = None) -> None:
         self.reporter = Asked(*answers)
-        self._links = {"m": Link(price or ModelPrice("saas/openai", "gpt-4o", PRICE))}
-        self.connection = self
+        self._price = price or Priced(price=PRICE)
         self.settings = Settings()
 
-    async def link(self, alias: str) -> Link:
-        return self._links[alias]
+    async def price(self, _alias: str) -> Priced:
+        return self._price
 
     def warn(self, text: str) -> None:
         self.reporter.say(text)
@@ -135,6 +124,19 @@ def test_request_costs_what_it_did(file: PurseFile) -> None:
     assert read(file).held > 0
     stopped.close()  # type: ignore[attr-defined]  # a generator
     assert read(file).held == 0
+
+
+def test_answer_that_goes_on_without_its_process_counts_as_it_probably_costs(file: PurseFile) -> None:
+    file.put(0.5, "USD", strict=False)
+
+    async def leave() -> None:
+        spending.GOES_ON.set(True)
+        items = paying(cast("Manager", Face()), "m", request(max_tokens=100), endless)()
+        await anext(items)
+        await items.aclose()  # type: ignore[attr-defined]  # a generator
+
+    LOOP.run(leave())
+    assert 100 * 10e-6 <= read(file).spent < 100 * 10e-6 + 100 * 2.5e-6
 
 
 async def endless() -> AsyncIterator[Any]:
@@ -238,18 +240,18 @@ def test_answer_without_a_limit_holds_more_while_it_grows(file: PurseFile) -> No
     assert read(file).held == 0
     longest = spending.WALLET._lengths["m"]
     assert list(longest.tokens) == [10]
-    assert estimate(request(), PRICE, longest.tokens).answer == 10, "the next ones are expected to be as long"
+    assert cost_bound(request(), PRICE, longest.tokens).answer == 10, "the next ones are expected to be as long"
 
 
 @pytest.mark.parametrize(
     ("price", "said"),
     [
-        (ModelPrice("saas/openai", "other"), "The price of m is unknown"),
-        (ModelPrice("saas/qianwen", "qwen-max", replace(PRICE, currency="CNY")), "is not in USD"),
-        (ModelPrice("custom/auto (llama_cpp)", "tiny"), ""),
+        (Priced(), "The price of m is unknown"),
+        (Priced(price=replace(PRICE, currency="CNY")), "is not in USD"),
+        (Priced(is_free=True), ""),
     ],
 )
-def test_model_without_a_price_is_not_counted_or_refused(file: PurseFile, price: ModelPrice, said: str) -> None:
+def test_model_without_a_price_is_not_counted_or_refused(file: PurseFile, price: Priced, said: str) -> None:
     file.put(1e-9, "USD", strict=False)
     face = Face(price=price)
     for _ in range(2):
@@ -265,13 +267,13 @@ def test_model_without_a_price_is_not_counted_or_refused(file: PurseFile, price:
 
 
 def test_estimate_is_an_upper_bound_of_the_tokens() -> None:
-    found = estimate(request(max_tokens=7, n=3), PRICE)
+    found = cost_bound(request(max_tokens=7, n=3), PRICE)
     assert found.answer == 21
     assert found.limited
     assert found.prompt >= len(b"Why?") + 8, "with what the roles become"
     chinese = ChatRequest(messages=[Message("user", "为" * 100)])
-    assert estimate(chinese, PRICE).prompt >= 300, "a token has a byte at least"
-    assert not estimate(chinese, PRICE).limited
+    assert cost_bound(chinese, PRICE).prompt >= 300, "a token has a byte at least"
+    assert not cost_bound(chinese, PRICE).limited
     assert list(Lengths(range(200)).tokens) == list(range(99, -1, -1))
 
 

@@ -17,7 +17,7 @@ from byzer_magic import errors
 from byzer_magic.catalog import prices
 from byzer_magic.client import journaling
 from byzer_magic.client.model import Model
-from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.client.pricing import Priced
 from byzer_magic.runtime.transport.messages import ModelIdentity
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatChunk, EmbeddingBatch, Ranking, Request, TranscriptChunk, Usage
@@ -56,8 +56,8 @@ class Deployed(Answering):
             found, kind="saas/openai", title=self.title, currency="USD" if self.title else ""
         )
 
-    async def spec(self, alias: str) -> DeploySpec:
-        return DeploySpec(model=alias, pretrained_model_type="saas/openai")
+    async def price(self, alias: str) -> Priced:
+        return Priced(price=prices.find("saas/openai", self.title))
 
 
 def model(*answers: Any, **more: Any) -> Model:

@@ -1,4 +1,4 @@
-"""What a request may cost, before it is sent: at most, and probably."""
+"""What a request may cost before it is sent: at most, and probably; `estimates` has rough sums of many."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MEDIA_TOKENS = 2_000
 REMEMBERED = 100
 """Answers of a deployment whose lengths are remembered."""
 GROWTH = 1.5
-"""By what an estimate grows when an answer that nothing limits becomes longer."""
+"""By what a bound grows when an answer that nothing limits becomes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class CostBound:
     """The tokens of one request, and what they cost."""
 
     price: Price
@@ -43,12 +43,12 @@ class Estimate:
         """Return what the request may cost by a rough count of its prompt."""
         return self.price.at_any_length(Usage(self.likely_prompt, self.answer))
 
-    def grown(self, answer: int) -> Estimate:
-        """Return the estimate when an answer has so many tokens already."""
+    def grown(self, answer: int) -> CostBound:
+        """Return the bound when an answer has so many tokens already."""
         return replace(self, answer=math.ceil(answer * GROWTH))
 
 
-def estimate(request: Request, price: Price, lengths: Sequence[int] = ()) -> Estimate:
+def cost_bound(request: Request, price: Price, lengths: Sequence[int] = ()) -> CostBound:
     """Return what a request may cost.
 
     Args:
@@ -60,7 +60,7 @@ def estimate(request: Request, price: Price, lengths: Sequence[int] = ()) -> Est
         >>> from byzer_magic.catalog.prices import find
         >>> from byzer_magic.types import Message
         >>> request = ChatRequest(messages=[Message("user", "Why?")], options={"max_tokens": 10})
-        >>> found = estimate(request, find("saas/openai", "gpt-4o"))
+        >>> found = cost_bound(request, find("saas/openai", "gpt-4o"))
         >>> (found.answer, found.limited, found.prompt > found.likely_prompt)
         (10, True, True)
     """
@@ -70,7 +70,7 @@ def estimate(request: Request, price: Price, lengths: Sequence[int] = ()) -> Est
         limited = any(request.options.get(name) is not None for name in ("max_completion_tokens", "max_tokens"))
         if not limited and lengths:
             answer *= max(lengths) / UNLIMITED_ANSWER
-    return Estimate(
+    return CostBound(
         price=price, prompt=len(keys.canonical(request)) + media, answer=math.ceil(answer),
         likely_prompt=math.ceil(TokenCount(request).prompt) + media, limited=limited,
     )  # fmt: skip
