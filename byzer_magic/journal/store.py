@@ -131,7 +131,8 @@ class Store:
                 writing.close()
 
     def _write(self, writing: sqlite3.Connection, group: list[tuple[Entry, Sequence[bytes], Future[int]]]) -> None:
-        ready = [self._row(entry, attached, done) for entry, attached, done in group]
+        secrets = hiding.of_environment()  # looking takes longer than writing an entry
+        ready = [self._row(entry, attached, done, secrets) for entry, attached, done in group]
         written: list[tuple[Future[int], int]] = []
         with writing:
             writing.execute("BEGIN IMMEDIATE")
@@ -147,11 +148,11 @@ class Store:
             self._prune(writing)
 
     def _row(
-        self, entry: Entry, attached: Sequence[bytes], done: Future[int]
+        self, entry: Entry, attached: Sequence[bytes], done: Future[int], secrets: tuple[str, ...]
     ) -> tuple[tuple[Any, ...], list[str], Future[int]] | None:
         """Return the values of an entry and the hashes of its media; None where only this one cannot be written."""
         try:
-            entry = hiding.hidden(entry, hiding.of_environment())
+            entry = hiding.hidden(entry, secrets)
             pieces, digests = self.media.moved_out(entry.pieces)
             digests += [self.media.put(data) for data in attached]
             return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
