@@ -11,6 +11,8 @@ import msgspec
 
 from byzer_magic.types import ChatRequest, EmbedRequest, Media, Request, RerankRequest
 
+_SIMPLE = frozenset({str, int, float, bool, type(None)})
+"""Most values: to find out that they are no mapping takes longer than all else."""
 IGNORED = frozenset({"stream", "timeout"})
 """Fields of requests that do not change the answer."""
 
@@ -111,6 +113,8 @@ def media_of(request: Request) -> list[Media]:
 
 
 def _media_in(value: Any) -> Iterator[Media]:
+    if type(value) in _SIMPLE:
+        return
     if isinstance(value, Media):
         yield value
     elif isinstance(value, msgspec.Struct):
@@ -124,6 +128,8 @@ def _media_in(value: Any) -> Iterator[Media]:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _SIMPLE:
+        return value
     if isinstance(value, Media):
         return _media(value)
     if isinstance(value, msgspec.Struct):
