@@ -3,8 +3,9 @@
     python benchmarks/map.py [--quick] [--only rate,memory,ray] [--rows 1000000]
 
 Our own provider (provider.py, a separate process) answers each request after 50 ms. *By hand* is an asyncio loop with
-aiohttp, 64 requests in flight, that writes into a list; *map* is `Model.map` on a deployment of 4 workers with 16 slots,
-with and without the journal. They take turns, so that whatever else the machine does meets all; figures are medians.
+aiohttp, 64 requests in flight, that writes into a list; *map* is `Model.map` on a deployment of 4 workers with 16
+slots, with and without the journal. They take turns, so that whatever else the machine does meets all; figures are
+medians.
 `ray` compares `Model.map` over a Ray Dataset with the HTTP processor of `ray.data.llm`, batches of 64 requests at once.
 `memory` maps a million rows, which a stand-in for the deployment answers at once, in a process of its own.
 """

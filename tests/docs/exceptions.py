@@ -18,6 +18,7 @@ NOT_RUN = {
     "from pydantic_ai": CLIENT,
     "%load_ext jupyter_ai": CLIENT,
     "BYZER_REPLAY=": "runs a whole notebook; tests/kernel/test_replay.py does so",
+    "import ray": "`auto` may be another Ray that runs beside that of the tests; tests/ray/test_map.py maps a Dataset",
     "byzerllm connect --ray_address": "needs a second machine; tests/ray/test_two_nodes.py connects to a node",
 }
 """How a command begins, and why it is not run; it is still parsed where it is one of ours."""
