@@ -35,14 +35,18 @@ class MediaFiles:
         """
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
-        if not path.exists():
+        if not _has(path, len(data)):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             private.replace_own(path, data)
         return digest
 
     def get(self, digest: str) -> bytes | None:
-        """Return the bytes of a hash; None where they are not kept any more."""
-        return private.read_own(self._folder / digest) if digest.isalnum() else None
+        """Return the bytes of a hash; None where they are not kept any more, or the file has others."""
+        try:
+            data = (self._folder / digest).read_bytes() if digest.isalnum() else b""
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == digest else None
 
     def moved_out(self, pieces: Iterable[Piece]) -> tuple[list[Piece], list[str]]:
         """Return pieces with the bytes of audio and images replaced by references to files, and the hashes.
@@ -92,6 +96,14 @@ class MediaFiles:
         """Remove files, as far as they are there."""
         for digest in digests:
             (self._folder / digest).unlink(missing_ok=True)
+
+
+def _has(path: Path, size: int) -> bool:
+    """Return whether a file has as many bytes; after a power cut it may have none."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 def _reference(digest: str, start: int, end: int) -> bytes:

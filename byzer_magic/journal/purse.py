@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 from byzer_magic.errors import JournalError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal.store import connected
+from byzer_magic.journal.connecting import connected
 
 T = TypeVar("T")
 

@@ -29,9 +29,9 @@ _usage = msgspec.msgpack.Decoder(Usage)
 def of(entry: Entry) -> tuple[Any, ...]:
     """Return the values of an entry, in the order of `COLUMNS`."""
     usage = entry.usage
-    return (
+    values = (
         entry.key, entry.asked, entry.sample, entry.at, entry.alias, entry.provider, entry.title, entry.method,
-        entry.request, _stored(entry.prompt), _stored(entry.answer),
+        entry.request, entry.prompt, entry.answer,
         zlib.compress(_encoder.encode(entry.pieces), LEVEL),
         usage.prompt_tokens if usage else None, usage.completion_tokens if usage else None,
         usage.cost if usage else None, usage.currency if usage else "",
@@ -39,11 +39,15 @@ def of(entry: Entry) -> tuple[Any, ...]:
         msgspec.json.encode(entry.error, enc_hook=i18n.encode_text).decode() if entry.error else None,
         entry.origin.face, entry.origin.notebook, entry.origin.cell, entry.request_id,
     )  # fmt: skip
+    return tuple(_stored(value) if isinstance(value, str) else value for value in values)
 
 
 def _stored(text: str) -> str:
-    """Return a text as SQLite takes it: half a surrogate pair, which Python knows, is no character."""
-    return text.encode(errors="replace").decode()
+    """Return a text as SQLite takes it: half a surrogate pair, which Python knows, is no character.
+
+    Paths of notebooks have them where a file name is not UTF-8.
+    """
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def entry(row: sqlite3.Row) -> Entry:

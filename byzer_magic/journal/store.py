@@ -12,26 +12,22 @@ import queue
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from byzer_magic.errors import JournalError
-from byzer_magic.files import private
-from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.journal import hiding, rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
+from byzer_magic.journal.connecting import Following, connected, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.media_files import MediaFiles
 
 FOLDER = ".byzer"
 NAME = "journal.db"
-BUSY_SECONDS = 30.0
-"""How long a transaction waits for that of another process."""
 MOST_AT_ONCE = 500
 """Entries of one transaction."""
 CHECK_EVERY = 1000
@@ -43,11 +39,11 @@ AT_ONCE = 500
 class Store:
     """One journal; safe in threads. Use `Store.open`, or `project_store`."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, bounds: Bounds) -> None:
+    def __init__(self, folder: Path, bounds: Bounds) -> None:
         self.path = folder / NAME
         self.media = MediaFiles(folder / MEDIA)
         self._bounds = bounds
-        self._reading = connection
+        self._reading = Following(self.path)
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Entry, Sequence[bytes], Future[int]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -69,15 +65,12 @@ class Store:
         """
         folder = project / FOLDER
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            ignored = folder / ".gitignore"
-            if not ignored.exists():
-                private.replace_own(ignored, b"*\n")
-            private.open_own(folder / NAME).close()  # with mode 0600, which SQLite gives to the files beside it
-            store = cls(folder, connected(folder / NAME), bounds or Bounds())
+            make(folder / NAME)
+            store = cls(folder, bounds or Bounds())
+            store._reading.get()
             store.keep_bounds()
         except (OSError, sqlite3.Error) as err:
-            raise _unusable(folder / NAME, err) from None
+            raise unusable(folder / NAME, err) from None
         return store
 
     # ---- writing
@@ -90,6 +83,7 @@ class Store:
             attached: the bytes of media in the request, which are kept beside the journal.
         """
         done: Future[int] = Future()
+        done.set_running_or_notify_cancel()  # who does not wait for it any more cannot cancel it
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._write_all, name="byzer-journal", daemon=True)
@@ -107,7 +101,7 @@ class Store:
 
     def _write_all(self) -> None:
         """Write entries as they come, those that have come meanwhile together."""
-        writing: sqlite3.Connection | None = None
+        writing = Following(self.path)
         try:
             while (first := self._queue.get()) is not None:
                 group, goes_on = [first], True
@@ -117,18 +111,16 @@ class Store:
                         goes_on = more is not None
                         group += [more] if more is not None else []
                 try:
-                    writing = writing or connected(self.path)
-                    self._write(writing, group)
-                except (OSError, sqlite3.Error) as err:
-                    problem = _unusable(self.path, err)
+                    self._write(writing.get(), group)
+                except Exception as err:  # whatever it is: nobody waits for ever, and what comes next is written
+                    problem = unusable(self.path, err)
                     for _entry, _attached, done in group:
                         if not done.done():
                             done.set_exception(problem)
                 if not goes_on:
                     return
         finally:
-            if writing is not None:
-                writing.close()
+            writing.close()
 
     def _write(self, writing: sqlite3.Connection, group: list[tuple[Entry, Sequence[bytes], Future[int]]]) -> None:
         secrets = hiding.of_environment()  # looking takes longer than writing an entry
@@ -137,7 +129,11 @@ class Store:
         with writing:
             writing.execute("BEGIN IMMEDIATE")
             for values, digests, done in filter(None, ready):
-                number = writing.execute(rows.INSERT, values).lastrowid or 0
+                try:
+                    number = writing.execute(rows.INSERT, values).lastrowid or 0
+                except (ValueError, OverflowError, sqlite3.DataError) as err:  # the others are written
+                    done.set_exception(unusable(self.path, err))
+                    continue
                 writing.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", [(each, number) for each in digests])
                 written.append((done, number))
         for done, number in written:
@@ -156,8 +152,8 @@ class Store:
             pieces, digests = self.media.moved_out(entry.pieces)
             digests += [self.media.put(data) for data in attached]
             return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
-        except (OSError, TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as err:
-            done.set_exception(_unusable(self.path, err))
+        except Exception as err:  # the others are written
+            done.set_exception(unusable(self.path, err))
             return None
 
     # ---- reading
@@ -256,12 +252,15 @@ class Store:
     def _raw(self, query: str, values: Any) -> list[sqlite3.Row]:
         try:
             with self._lock:
-                return self._reading.execute(query, values).fetchall()
-        except sqlite3.Error as err:
-            raise _unusable(self.path, err) from None
+                return self._reading.get().execute(query, values).fetchall()
+        except (OSError, sqlite3.Error) as err:
+            raise unusable(self.path, err) from None
 
     def _rows(self, query: str, values: Any) -> list[Entry]:
-        return [rows.entry(row) for row in self._raw(query, values)]
+        try:
+            return [rows.entry(row) for row in self._raw(query, values)]
+        except (zlib.error, ValueError) as err:  # it is damaged
+            raise unusable(self.path, err) from None
 
     # ---- removing
 
@@ -288,7 +287,7 @@ class Store:
                 if removed:
                     writing.execute("VACUUM")
         except sqlite3.Error as err:
-            raise _unusable(self.path, err) from None
+            raise unusable(self.path, err) from None
         return removed
 
     def _prune(self, writing: sqlite3.Connection) -> None:
@@ -340,22 +339,3 @@ def project_store(bounds: Bounds | None = None, start: Path | None = None) -> St
         if key not in _stores or not _stores[key].path.exists():
             _stores[key] = Store.open(folder, bounds)
         return _stores[key]
-
-
-def connected(path: Path) -> sqlite3.Connection:
-    """Return a connection to a journal, whose tables are made where there are none."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")  # stays another one on file systems without shared memory
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    tables = resources.files("byzer_magic.journal").joinpath("tables.sql").read_text(encoding="utf-8")
-    connection.executescript(tables)
-    return connection
-
-
-def _unusable(path: Path, err: Exception) -> JournalError:
-    return JournalError(
-        _("The journal {path} cannot be used: {error}.", path=path, error=err),
-        _("Check the disk and the file, or move the file away: a new one is made."),
-    )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import stat
@@ -201,3 +205,66 @@ def test_key_is_of_what_decides_the_answer() -> None:
     other = [Message("user", [Media("image/png", b"2"), {"type": "text", "text": "what?"}])]
     assert key() == key(stream=False, timeout=5.0)
     assert len({key(), key(options={"temperature": 0.5}), key(messages=other), key(options={"seed": 1})}) == 4
+
+
+def test_who_leaves_before_an_entry_is_written_takes_no_other_with_it(store: Store) -> None:
+    async def ask() -> int:
+        busy = sqlite3.connect(store.path, isolation_level=None)
+        busy.execute("BEGIN IMMEDIATE")  # so that both are in the queue
+        leaving, staying = (asyncio.ensure_future(asyncio.wrap_future(store.add(entry(key)))) for key in "ab")
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        busy.execute("COMMIT")
+        busy.close()
+        return await asyncio.wait_for(staying, 10)
+
+    assert asyncio.run(ask()) == 2
+    assert store.has(["a", "b"]) == {"a", "b"}, "an answer that was paid is kept, whoever waits for it"
+
+
+def test_entry_that_sqlite_refuses_fails_alone(store: Store) -> None:
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as busy:
+        busy.execute("BEGIN IMMEDIATE")  # so that those after the first are one transaction
+        waiting = [store.add(entry()) for _ in range(2)]
+        refused = store.add(entry(sample=2**70))
+        waiting += [store.add(entry()) for _ in range(2)]
+        busy.execute("COMMIT")
+    with pytest.raises(JournalError):
+        refused.result(10)
+    assert [done.result(10) for done in waiting] == [1, 2, 3, 4]
+
+
+def test_names_that_are_not_utf8_are_written(store: Store) -> None:
+    name = os.fsdecode(b"\xff.ipynb")
+    assert store.add(entry(origin=Origin("notebook", name, "cell1"))).result(10)
+    found = store.find("k")
+    assert found is not None
+    assert found.origin.notebook.endswith(".ipynb")
+
+
+def test_journal_that_was_removed_is_begun_anew(store: Store) -> None:
+    store.add(entry("old")).result(10)
+    shutil.rmtree(store.path.parent)
+    store.add(entry("new")).result(10)
+    assert store.has(["old", "new"]) == {"new"}
+    assert Store.open(store.path.parent.parent).has(["new"]) == {"new"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\1" * 4999, b"\1" * 5000])
+def test_damaged_media_are_not_an_answer_and_are_written_again(store: Store, damage: bytes) -> None:
+    picture = entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])
+    store.add(picture).result(10)
+    (file,) = (store.path.parent / "media").iterdir()
+    file.write_bytes(damage)
+    assert store.find("k") is None
+    store.add(picture).result(10)
+    assert (store.find("k") is None) == (len(damage) == 5000)
+
+
+def test_damaged_entry_is_an_error_of_the_journal(store: Store) -> None:
+    store.add(entry()).result(10)
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("UPDATE entries SET pieces = ?", (b"\x78nothing",))
+    with pytest.raises(JournalError, match=re.escape("cannot be used")):
+        store.find("k")

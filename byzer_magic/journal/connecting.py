@@ -1,0 +1,103 @@
+"""Connections to the journal's file, which follow it: one that was removed or replaced is not written any more."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from importlib import resources
+from pathlib import Path
+
+from byzer_magic.errors import JournalError
+from byzer_magic.files import private
+from byzer_magic.i18n import lazy_gettext as _
+
+BUSY_SECONDS = 30.0
+"""How long a transaction waits for that of another process."""
+
+_making = threading.Lock()
+
+
+class Following:
+    """A connection to the file that has a path now; connected when it is needed first.
+
+    Args:
+        path: of the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    def get(self) -> sqlite3.Connection:
+        """Return the connection; where the file was removed meanwhile, that to a new one.
+
+        Raises:
+            OSError: the folder or the file cannot be made.
+            sqlite3.Error: it is no journal.
+        """
+        if self._connection is not None and self._file == _file(self._path):
+            return self._connection
+        self.close()
+        with _making:
+            if _file(self._path) is None:
+                make(self._path)
+        connection = connected(self._path)
+        self._connection, self._file = connection, _file(self._path)
+        return connection
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def make(path: Path) -> None:
+    """Make the folder and the file of a journal where there are none, both closed to others.
+
+    Nothing of this process may have it open: SQLite's locks end when any descriptor of the file is closed.
+
+    Raises:
+        OSError: they cannot be made, or are not the user's own.
+    """
+    folder = path.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        private.replace_own(ignored, b"*\n")
+    private.open_own(path).close()  # with mode 0600, which SQLite gives to the files beside it
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """Return a connection to a journal, whose tables are made where there are none.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or is no journal.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")  # stays another one on file systems without shared memory
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    tables = resources.files("byzer_magic.journal").joinpath("tables.sql").read_text(encoding="utf-8")
+    connection.executescript(tables)
+    return connection
+
+
+def unusable(path: Path, err: Exception) -> JournalError:
+    """Return the error of a journal that cannot be opened, read or written."""
+    return JournalError(
+        _("The journal {path} cannot be used: {error}.", path=path, error=err),
+        _("Check the disk and the file, or move the file away: a new one is made."),
+    )
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return what tells files apart that had the same path; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat, at each query
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
