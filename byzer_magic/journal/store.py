@@ -25,6 +25,9 @@ from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.connecting import Following, connected, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.media_files import MediaFiles
+from byzer_magic.log import get_logger
+
+log = get_logger("journal")
 
 FOLDER = ".byzer"
 NAME = "journal.db"
@@ -113,6 +116,7 @@ class Store:
                 try:
                     self._write(writing.get(), group)
                 except Exception as err:  # whatever it is: nobody waits for ever, and what comes next is written
+                    log.warning("entries are not in the journal", exc_info=True)
                     problem = unusable(self.path, err)
                     for _entry, _attached, done in group:
                         if not done.done():
@@ -152,7 +156,7 @@ class Store:
             pieces, digests = self.media.moved_out(entry.pieces)
             digests += [self.media.put(data) for data in attached]
             return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
-        except Exception as err:  # the others are written
+        except (OSError, TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as err:
             done.set_exception(unusable(self.path, err))
             return None
 
