@@ -22,20 +22,21 @@ def purse(context: Context, item: specs.PurseSpec) -> None:
     """
     if item.amount is None and (item.reset or item.strict):
         raise CommandError(lazy_gettext("The amount is missing."), lazy_gettext("Example: %byzer purse 0.50"))
-    file = WALLET.file(make=item.amount is not None and not item.amount.startswith("+"))
-    found = _changed(file, item) if file and item.amount else file.read() if file else None
+    text = item.amount or ""
+    amount = read_amount(text.removeprefix("+")) if text else 0.0
+    more = text.startswith("+")
+    file = WALLET.file(make=bool(text) and not more)
+    found = _changed(file, item, amount, more=more) if file and text else file.read() if file else None
     WALLET.changed()
     if file is None or found is None:
         raise CommandError(lazy_gettext("This project has no purse."), lazy_gettext("Make one: %byzer purse 0.50"))
     context.output.table([_row(found)], "")
 
 
-def _changed(file: PurseFile, item: specs.PurseSpec) -> Purse | None:
-    text = item.amount or ""
-    amount = read_amount(text.removeprefix("+"))
-    if not text.startswith("+"):
-        return file.put(amount, BUDGET_CURRENCY, strict=item.strict, afresh=item.reset)
-    return file.add(amount)
+def _changed(file: PurseFile, item: specs.PurseSpec, amount: float, *, more: bool) -> Purse | None:
+    if more:
+        return file.add(amount)
+    return file.put(amount, BUDGET_CURRENCY, strict=item.strict, afresh=item.reset)
 
 
 def _row(found: Purse) -> dict[str, str]:

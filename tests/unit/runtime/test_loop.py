@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from byzer_magic.runtime.loop import Loop
+from byzer_magic.runtime.loop import Loop, NobodyWaits, in_waiting_thread
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +137,66 @@ def test_loop_spawn_keeps_a_coroutine_that_nobody_else_holds(loop: Loop) -> None
     assert kept is not None
     loop.start().call_soon_threadsafe(kept.set)
     assert ended.wait(5)
+
+
+def test_thread_that_waits_is_asked_by_what_runs_for_it(loop: Loop) -> None:
+    here = threading.current_thread()
+
+    async def where() -> threading.Thread:
+        return await in_waiting_thread(threading.current_thread)
+
+    async def items() -> AsyncIterator[threading.Thread]:
+        yield await where()
+        for found in await asyncio.gather(where(), where()):
+            yield found
+
+    assert loop.run(where()) is here
+    assert list(loop.iterate(items())) == [here] * 3
+
+    async def fails() -> None:
+        await in_waiting_thread(lambda: int("x"))
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        loop.run(fails())
+
+
+def test_interrupt_of_what_the_waiting_thread_does_ends_the_work(loop: Loop) -> None:
+    ended = threading.Event()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async def work() -> None:
+        try:
+            await in_waiting_thread(interrupted)
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(work())
+    assert ended.wait(10)
+
+
+def test_nobody_is_asked_in_the_background_or_after_the_thread_has_gone(loop: Loop) -> None:
+    tasks: list[asyncio.Task[None]] = []
+    gone = asyncio.Event()
+    found: list[type[BaseException]] = []
+
+    async def later() -> None:
+        await gone.wait()
+        try:
+            await in_waiting_thread(threading.current_thread)
+        except NobodyWaits as err:
+            found.append(type(err))
+
+    async def begin() -> None:
+        tasks.append(asyncio.create_task(later()))
+
+    async def end() -> None:
+        gone.set()
+        await tasks[0]
+
+    loop.run(begin())
+    loop.run(end())
+    loop.spawn(later()).result(10)
+    assert found == [NobodyWaits] * 2
