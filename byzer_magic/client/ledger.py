@@ -18,6 +18,8 @@ from byzer_magic.routing.tokens import TokenCount
 from byzer_magic.safety.redaction import hide
 from byzer_magic.types import Dispatched, FromJournal, Request, Routed, Usage, Waiting
 
+BEFORE = (Waiting, Routed)
+"""What comes before a response."""
 MOST_CELLS = 1000
 """Cells that are listed; those that were run before them are in the total only."""
 LONGEST_WORDS = 48
@@ -180,13 +182,13 @@ class Counting:
 
     def add(self, item: Any) -> None:
         """Take an item of the response."""
-        if isinstance(item, FromJournal):
+        kind = type(item)
+        if kind is FromJournal:
             self._journal = True
-        elif isinstance(item, Dispatched):
+        elif kind not in BEFORE:
             self._count.add(item)
-        elif not isinstance(item, Waiting | Routed):
-            self._count.add(item)
-            self._pace.add(item, time.monotonic() - self._started)
+            if self._pace.first is None and kind is not Dispatched:  # then it is known
+                self._pace.add(item, time.monotonic() - self._started)
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
