@@ -6,6 +6,7 @@ entries a second cost a few commits. An entry whose future is done survives the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -31,6 +32,8 @@ log = get_logger("journal")
 
 FOLDER = ".byzer"
 NAME = "journal.db"
+EXIT_SECONDS = 5.0
+"""How long the end of the process waits for what is not written yet: interrupted and failed requests wait for nothing."""
 MOST_AT_ONCE = 500
 """Entries of one transaction."""
 CHECK_EVERY = 1000
@@ -91,16 +94,22 @@ class Store:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._write_all, name="byzer-journal", daemon=True)
                 self._thread.start()
+                atexit.unregister(self._finish)
+                atexit.register(self._finish)
         self._queue.put((entry, attached, done))
         return done
 
     def close(self) -> None:
         """Write what is left, and close the file."""
-        thread = self._thread
-        if thread is not None:
-            self._queue.put(None)
-            thread.join()
+        self._finish(None)
+        atexit.unregister(self._finish)
         self._reading.close()
+
+    def _finish(self, seconds: float | None = EXIT_SECONDS) -> None:
+        """Write what is left, within so many seconds."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(seconds)
 
     def _write_all(self) -> None:
         """Write entries as they come, those that have come meanwhile together."""
@@ -290,6 +299,7 @@ class Store:
                 )  # wall clock: entries have dates
                 if removed:
                     writing.execute("VACUUM")
+                    writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the pages of before are in the WAL, too
         except sqlite3.Error as err:
             raise unusable(self.path, err) from None
         return removed

@@ -195,6 +195,21 @@ def test_many_processes_write_at_once_and_are_killed(tmp_path: Path) -> None:
     assert all(found.pieces for found in store.search())
 
 
+def test_nothing_of_what_was_removed_is_left_in_the_files(store: Store) -> None:
+    for number in range(20):
+        store.add(entry(str(number), answer=f"private {number}" * 100)).result(10)
+    files = sorted(store.path.parent.glob("journal.db*"))
+    assert any(b"private" in file.read_bytes() for file in files)
+    assert store.clear() == 20
+    assert not [file for file in files if b"private" in file.read_bytes()]
+
+
+def test_what_nobody_waits_for_is_written_at_the_end_of_the_process(tmp_path: Path) -> None:
+    last = textwrap.dedent(WRITER).replace(".result()", "").replace("100_000", "300")
+    subprocess.run([sys.executable, "-c", last, str(tmp_path), "a"], check=True, stdout=subprocess.DEVNULL)
+    assert Store.open(tmp_path).count() == 300
+
+
 def test_key_is_of_what_decides_the_answer() -> None:
     from byzer_magic.types import ChatRequest, Media, Message
 
