@@ -7,6 +7,7 @@ Everything asynchronous is written once, as coroutines and async iterators of `M
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -361,7 +362,9 @@ class Manager:
         return await PRICES.of(self.connection, (await self.named(alias))[0])
 
     def warn(self, text: str) -> None:
-        """Show what is wrong, where progress is shown."""
+        """Show what is wrong, where progress is shown; a script, which shows none, has a Python warning."""
+        if isinstance(self.reporter, Silent):
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
         self.reporter.say(text)
 
     def learnt(self, alias: str) -> set[str]:

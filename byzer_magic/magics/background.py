@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,7 +16,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.commands.secrets import known_here
 from byzer_magic.errors import ByzerError, RequestError
-from byzer_magic.i18n import gettext
+from byzer_magic.i18n import gettext, language, using
 from byzer_magic.log import get_logger, redact
 from byzer_magic.magics.repaint import Repainted, error_bundle
 from byzer_magic.magics.show import Painting
@@ -81,8 +80,8 @@ class Filling:
             handle.display({"text/plain": ""}, raw=True)
             self._board = Repainted(self._draw, handle=handle)
         self._job: Future[Result] = asyncio.run_coroutine_threadsafe(run(self._touch), LOOP.start())
-        context = contextvars.copy_context()  # of the language
-        threading.Thread(target=lambda: context.run(self._wait), name="byzer-background", daemon=True).start()
+        self._language = language()
+        threading.Thread(target=self._finish, name="byzer-background", daemon=True).start()
 
     def _touch(self, _item: Any) -> None:
         if self._board is not None:
@@ -92,6 +91,14 @@ class Filling:
         if self._painting is not None:
             return self._painting.draw()
         return progress.bundle([progress.of(self._exchange.collector)])
+
+    def _finish(self) -> None:
+        """Show the end in the language of the cell; else in no context of it.
+
+        What is shown there has the ended cell as its parent, and nbclient drops that: of an update it takes any other.
+        """
+        with using(self._language):
+            self._wait()
 
     def _wait(self) -> None:
         try:

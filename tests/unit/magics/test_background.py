@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from byzer_magic import errors
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.commands import parser
+from byzer_magic.i18n import lazy_gettext as _, using
 from byzer_magic.magics import repaint
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import Notebook
@@ -76,6 +78,23 @@ def test_output_fills_after_the_cell_has_ended(shown: list[dict[str, str]]) -> N
     assert shown[-1]["text/plain"].startswith("Because of 1.\n")
     assert variables["_chat"].text == variables["found"].text == "Because of 1."
     eventually(lambda: [turn.content for turn in talk.kept["t"]] == ["Why?", "Because of 1."])
+
+
+def test_end_is_not_shown_as_a_part_of_the_ended_cell_but_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has the ended cell as its parent, nbclient drops: a saved notebook had half of the answer."""
+    cell: ContextVar[str] = ContextVar("cell", default="none")
+    shown: list[tuple[str, str]] = []
+    for name in ("display", "update"):
+        monkeypatch.setattr(
+            repaint.DisplayHandle, name, lambda _, data, **__: shown.append((cell.get(), data["text/plain"]))
+        )
+    model, token = Model(errors.Cancelled(_("The answer was cancelled."))), cell.set("asked")
+    with using("zh"):
+        ask(notebook()[0], Pools(model), "m --background")
+    cell.reset(token)
+    model.let.set()
+    eventually(lambda: "回答已被取消。" in shown[-1][1])
+    assert shown[-1][0] == "none"
 
 
 def test_turn_is_in_its_session_once_and_the_next_prompt_goes_on_after_it(shown: list[dict[str, str]]) -> None:
