@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -240,12 +240,13 @@ class _Pieces:
         self._manager = manager
         self._answer = answer
         self._request = request
+        self._at = time.time() - answer.age  # a date
 
     async def ask(self, alias: str, _request: Request, /) -> AsyncIterator[Any]:
         """Yield the items; the collector's clock shows when each of them came."""
         from byzer_magic.runtime.transport.messages import AttachRequest
 
-        collector, played = self.collector, list[Any]()
+        collector, played = self.collector, list[tuple[float, Any]]()
         collector.start(ago=self._answer.age)
         link = await self._manager.connection.link(alias)
         try:
@@ -253,8 +254,8 @@ class _Pieces:
                 piece: Piece
                 async for piece in pieces:
                     collector.moment = piece.seconds
+                    played.append((piece.seconds, piece.item))
                     if piece.item is not None:
-                        played.append(piece.item)
                         yield piece.item
                         collector.moment = None
         except ByzerError as err:
@@ -262,7 +263,7 @@ class _Pieces:
             raise
         await self._write(alias, played)
 
-    async def _write(self, alias: str, items: list[Any]) -> None:
+    async def _write(self, alias: str, items: list[tuple[float, Any]]) -> None:
         """Put a complete answer into the journal where the process that asked for it has not lived to do that."""
         from byzer_magic.journal import keys
 
@@ -270,19 +271,8 @@ class _Pieces:
         if store is None or any(item.digest and not item.data for item in keys.media_of(self._request)):
             return
         with contextlib.suppress(JournalError):
-            if store.find(self._answer.id, by="request_id") is not None:
-                return
-            with journaling.using(journaling.How(read=False)):
-                written = journaling.asked(
-                    self._manager, store, alias, self._request, self._answer.id, functools.partial(_played, items)
-                )
-                async for _item in written:
-                    pass
-
-
-async def _played(items: list[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item
+            if store.find(self._answer.id, by="request_id") is None:
+                await journaling.kept(self._manager, store, alias, self._request, self._answer.id, self._at, items)
 
 
 async def _listed(manager: Manager, alias: str) -> list[KeptAnswer]:

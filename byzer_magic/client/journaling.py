@@ -12,12 +12,14 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
@@ -214,14 +216,7 @@ async def asked(
         for _seconds, item in known.pieces:
             yield item
         return
-    entry = Entry(
-        key=key, asked=keys.key_of(f"alias {alias}", canonical, sample), sample=sample,
-        at=time.time(),  # a date
-        alias=alias, provider=identity.kind if identity else "", title=identity.title if identity else "",
-        method=method_for(request).value, request=canonical.decode(), prompt=keys.prompt_of(request),
-        origin=how.origin or SCOPE.origin, request_id=request_id,
-    )  # fmt: skip
-    recording = Recording(entry, request)
+    recording = Recording(_entry(alias, request, canonical, sample, request_id, identity, key), request)
     status = INTERRUPTED
     error: errors.ByzerError | None = None
     try:
@@ -240,6 +235,56 @@ async def asked(
                 await asyncio.wrap_future(done)
             except errors.JournalError as err:
                 JOURNAL.problem(asking, err)
+
+
+async def kept(
+    asking: Asking, store: Store, alias: str, request: Request, request_id: str, at: float, items: Sequence[Piece]
+) -> None:
+    """Put a complete answer into the journal that came without it, with the times at which it came.
+
+    Args:
+        asking: the manager.
+        store: the journal.
+        alias: the deployment.
+        request: what was asked.
+        request_id: its id.
+        at: when it was sent, in seconds since 1970.
+        items: what arrived and after how many seconds; the last one may be None, for the end.
+
+    Raises:
+        JournalError: it cannot be written.
+    """
+    from byzer_magic.journal import keys
+
+    canonical, identity = keys.canonical(request), await asking.identity(alias)
+    key = keys.key_of(identity.digest, canonical) if identity else ""
+    entry = _entry(alias, request, canonical, 0, request_id, identity, key)
+    recording = Recording(replace(entry, at=at), request)
+    for seconds, item in items:
+        recording.add(item, seconds)
+    attached = [item.data for item in keys.media_of(request) if item.data]
+    await asyncio.wrap_future(store.add(recording.entry(COMPLETE), attached))
+
+
+def _entry(
+    alias: str,
+    request: Request,
+    canonical: bytes,
+    sample: int,
+    request_id: str,
+    identity: ModelIdentity | None,
+    key: str,
+) -> Entry:
+    """Return the entry of a request that is sent now."""
+    from byzer_magic.journal import keys
+
+    return Entry(
+        key=key, asked=keys.key_of(f"alias {alias}", canonical, sample), sample=sample,
+        at=time.time(),  # a date
+        alias=alias, provider=identity.kind if identity else "", title=identity.title if identity else "",
+        method=method_for(request).value, request=canonical.decode(), prompt=keys.prompt_of(request),
+        origin=HOW.get().origin or SCOPE.origin, request_id=request_id,
+    )  # fmt: skip
 
 
 async def is_known(asking: Asking, alias: str, request: Request) -> bool:
@@ -302,8 +347,11 @@ class Recording:
         self._pieces: list[Piece] = []
         self._worker: int | None = None
 
-    def add(self, item: Any) -> None:
-        """Take the next item."""
+    def add(self, item: Any, seconds: float | None = None) -> None:
+        """Take the next item, which comes now, or came so many seconds after the request; None for its end."""
+        self._collector.moment = seconds
+        if item is None:
+            return
         self._collector.add(item)
         if isinstance(item, Dispatched):
             self._worker = item.worker
@@ -312,10 +360,8 @@ class Recording:
 
     def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:
         """Return the entry of what has arrived."""
-        import msgspec
-
         timings = self._collector.timings
-        return msgspec.structs.replace(
+        return replace(
             self._entry, pieces=self._pieces, answer=self._collector.text, usage=self._collector.usage,
             ttft=timings.first_token, total=timings.total, queued=timings.queued, worker=self._worker, status=status,
             error=errors.to_wire(error) if error else None,

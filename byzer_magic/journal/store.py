@@ -33,7 +33,7 @@ log = get_logger("journal")
 FOLDER = ".byzer"
 NAME = "journal.db"
 EXIT_SECONDS = 5.0
-"""How long the end of the process waits for what is not written yet: interrupted and failed requests wait for nothing."""
+"""How long the end of the process waits for what is not written yet: requests that failed do not wait for that."""
 MOST_AT_ONCE = 500
 """Entries of one transaction."""
 CHECK_EVERY = 1000

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS entries (
 );
 CREATE INDEX IF NOT EXISTS entries_key ON entries (key, status);
 CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
+CREATE INDEX IF NOT EXISTS entries_request ON entries (request_id);
 CREATE TABLE IF NOT EXISTS media (
     digest TEXT NOT NULL,
     entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -156,12 +157,17 @@ async def test_a_refused_request_is_an_error_at_once() -> None:
 async def test_an_answer_whose_process_was_killed_is_in_the_journal_once_it_was_attached(tmp_path: Path) -> None:
     pools = Pools(Model("Be", "cause."))
     await begun(pools)
+    sent = time.time()
     store = Store.open(tmp_path)
     with journaling.using(journaling.How(store=store)):
         for _ in range(2):
+            await asyncio.sleep(0.3)
             await (await attached(pools)).run()
     [entry] = store.search()
     assert (entry.answer, entry.status, entry.prompt) == ("Because.", "complete", "Why?")
+    assert abs(entry.at - sent) < 1, "when it was asked, and not when it was attached"
+    assert 0.01 < (entry.ttft or 0) < entry.total < 0.3, "at the pace at which it came"
+    assert 0.01 < entry.pieces[0][0] < entry.pieces[-1][0]
     store.close()
 
 
