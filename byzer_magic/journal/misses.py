@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import heapq
 import json
+import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from byzer_magic.errors import JournalError
@@ -15,14 +19,22 @@ from byzer_magic.journal.recordings import Recordings
 
 COMPARED = 200
 """Recordings that a request is compared with, the last ones of its alias and capability."""
-CHARACTERS = 4000
-"""Of each request: comparing takes the square of it."""
+CLOSELY = 20
+"""Of these, those that have most in common with it, and are compared closely: that takes the square of the length."""
+SHORT = 300
+"""Characters up to which a request is compared character by character; a longer one word by word."""
+WORDS = 400
+"""Of a longer request."""
 WIDTH = 100
 """Columns of a line; longer ones are wrapped, so that the difference is not lost in them."""
 LINES = 24
 """Lines of a difference at most."""
 SAME_ALIAS = 0.1
 """What the same alias adds to how much two requests are alike, 0..1."""
+
+
+_WORD = re.compile(r"[a-zA-Z0-9_]+|[^\sa-zA-Z0-9_]")
+"""Where there are no spaces, as in Chinese, each character is one."""
 
 
 def unknown_alias(tape: Recordings, alias: str) -> JournalError:
@@ -72,21 +84,21 @@ def nearest(asked: Entry, known: Iterable[Entry]) -> Entry | None:
         >>> nearest(Entry(key="", asked="", at=0, alias="m", method="chat", prompt="ones"), entries).prompt
         'one'
     """
-    matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2(_text(asked)[:CHARACTERS])
-    best, alike = None, -1.0
-    for entry in known:
-        matcher.set_seq1(_text(entry)[:CHARACTERS])
-        more = SAME_ALIAS if entry.alias == asked.alias else 0.0
-        if (
-            matcher.quick_ratio() + more > alike and (found := matcher.ratio() + more) > alike
-        ):  # the quick one is no less
-            best, alike = entry, found
-    return best
+    matcher: difflib.SequenceMatcher[str] = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(_parts(asked))
+
+    def alike(entry: Entry, *, closely: bool) -> float:
+        matcher.set_seq1(_parts(entry))
+        return (matcher.ratio() if closely else matcher.quick_ratio()) + SAME_ALIAS * (entry.alias == asked.alias)
+
+    likely = heapq.nlargest(CLOSELY, known, key=functools.partial(alike, closely=False))
+    return max(likely, key=functools.partial(alike, closely=True), default=None)
 
 
-def _text(entry: Entry) -> str:
-    return f"{entry.prompt}\n{entry.request}"
+def _parts(entry: Entry) -> Sequence[str]:
+    """Return a request as what is compared: its characters, or the words of a longer one."""
+    text = f"{entry.prompt}\n{entry.request}"
+    return text if len(text) <= SHORT else [word[0] for word in islice(_WORD.finditer(text), WORDS)]
 
 
 def difference(known: Entry, asked: Entry) -> str:
