@@ -88,7 +88,7 @@ class Notebook:
         self.client = NotebookClient(self.book, timeout=120, resources={"metadata": {"path": str(folder)}})
 
     def run(self, begin: int = 0) -> list[str]:
-        """Run all cells, or those from `begin` on; return what those of `CELLS` have shown, without badges and times."""
+        """Run the cells from `begin` on; return what those of `CELLS` have shown, without badges and times."""
         for number, cell in enumerate(self.book.cells[begin:], begin):
             self.client.execute_cell(cell, number)
         return [shown(cell) for cell in self.book.cells[-len(CELLS) :]]
