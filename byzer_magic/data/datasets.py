@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,13 @@ def map_dataset(model: Model, dataset: Any, wanted: Wanted, *, dry_run: bool) ->
     if (names := dataset.columns(fetch_if_missing=False)) is not None:
         wanted.question(capabilities, [str(name) for name in names])
     slots = wanted.concurrency or in_flight(manager.run(manager.stat(model.alias)))
+    most = max(1, min(MOST_ACTORS, slots // SLOTS_PER_ACTOR))
+    ray_data = sys.modules["ray.data"]  # the Dataset is from there, and only `runtime` imports Ray
     return dataset.map_batches(
         Mapped,
         fn_constructor_args=(model, wanted, socket.gethostname(), str(project_folder())),
         batch_format="pandas",
         batch_size=BATCH_ROWS,
-        concurrency=(1, max(1, min(MOST_ACTORS, slots // SLOTS_PER_ACTOR))),
+        compute=ray_data.ActorPoolStrategy(min_size=1, max_size=most),
         num_cpus=ACTOR_CPUS,
     )
