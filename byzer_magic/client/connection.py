@@ -340,20 +340,24 @@ class Connection:
             self._learnt.pop(link, None)
         return frozenset(map(Capability, stat.capabilities))
 
-    async def identity(self, alias: str) -> ModelIdentity | None:
+    async def identity(self, alias: str, since: float | None = None) -> ModelIdentity | None:
         """Return which model a deployment is, as it was at most `IDENTITY_SECONDS` ago; see `Manager.identity`.
+
+        Args:
+            alias: the deployment.
+            since: not as it was before this time of `time.monotonic`.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
         link = await self.link(alias)
         known = self._identities.get(link)
-        if known is None or time.monotonic() - known[1] > IDENTITY_SECONDS:
-            found = await self._identified(link)
-            known = self._identities[link] = (found, time.monotonic())
+        now = time.monotonic()
+        if known is None or known[1] < (now - IDENTITY_SECONDS if since is None else since):
+            known = self._identities[link] = (await self._identified(link, since), now)
         return known[0]
 
-    async def _identified(self, link: Link) -> ModelIdentity | None:
+    async def _identified(self, link: Link, since: float | None) -> ModelIdentity | None:
         try:
             found: ModelIdentity = await link.call("model")
         except (errors.BadRequest, errors.MalformedResponse, errors.CommandError):  # of a pool that has no such method
@@ -361,7 +365,7 @@ class Connection:
         members = []
         for alias in found.members:  # they may be updated, while the route stays the same
             with contextlib.suppress(errors.ByzerError):
-                members.append(await self.identity(alias))
+                members.append(await self.identity(alias, since))
         if not members:
             return found
         text = "\n".join([found.digest, *(member.digest for member in members if member)])

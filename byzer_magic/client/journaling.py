@@ -49,8 +49,8 @@ class Asking(Protocol):
 
     settings: Settings
 
-    async def identity(self, alias: str) -> ModelIdentity | None:
-        """Return which model an alias is; None where its pool cannot say that."""
+    async def identity(self, alias: str, since: float | None = None) -> ModelIdentity | None:
+        """Return which model an alias is, not before a time of `time.monotonic`; None where its pool cannot say it."""
         ...
 
     def warn(self, text: str) -> None:
@@ -225,6 +225,8 @@ async def asked(
                 recording.add(item)
                 yield item
         status = COMPLETE
+        if key and not await _is_still(asking, alias, identity, recording.dispatched):
+            recording.forget_key()
     except errors.ByzerError as err:
         status, error = FAILED, err
         raise
@@ -235,6 +237,15 @@ async def asked(
                 await asyncio.wrap_future(done)
             except errors.JournalError as err:
                 JOURNAL.problem(asking, err)
+
+
+async def _is_still(asking: Asking, alias: str, identity: ModelIdentity | None, since: float | None) -> bool:
+    """Return whether a deployment is, since its dispatch, the model that was meant: it may have been updated."""
+    try:
+        found = await asking.identity(alias, since or time.monotonic())
+    except errors.ByzerError:
+        return False
+    return found is not None and identity is not None and found.digest == identity.digest
 
 
 async def kept(
@@ -346,6 +357,12 @@ class Recording:
         self._collector.start()
         self._pieces: list[Piece] = []
         self._worker: int | None = None
+        self.dispatched: float | None = None
+        """When it was heard that the request was dispatched, by `time.monotonic`."""
+
+    def forget_key(self) -> None:
+        """Have the answer written, and not found: another model has made it."""
+        self._entry = replace(self._entry, key="")
 
     def add(self, item: Any, seconds: float | None = None) -> None:
         """Take the next item, which comes now, or came so many seconds after the request; None for its end."""
@@ -354,7 +371,7 @@ class Recording:
             return
         self._collector.add(item)
         if isinstance(item, Dispatched):
-            self._worker = item.worker
+            self._worker, self.dispatched = item.worker, time.monotonic()
         elif not isinstance(item, Waiting):
             self._pieces.append((round(self._collector.seconds, 4), item))
 

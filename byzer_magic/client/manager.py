@@ -343,15 +343,19 @@ class Manager:
         """
         return answering.answered(self, alias, request)
 
-    async def identity(self, alias: str) -> ModelIdentity | None:
+    async def identity(self, alias: str, since: float | None = None) -> ModelIdentity | None:
         """Return which model a deployment is; None where its pool is of a version that does not say that.
 
         The digest of a route is that of its deployments, as far as they are there.
 
+        Args:
+            alias: the deployment.
+            since: a time of `time.monotonic`; by default, it may be as it was a second ago.
+
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        return await self.connection.identity(alias)
+        return await self.connection.identity(alias, since)
 
     async def price(self, alias: str) -> Priced:
         """Return what the tokens of a deployment cost; of a route, those of its dearest model.

@@ -105,7 +105,7 @@ class TapeConnection(Connection):
         """Return nothing: what was refused then is on the tape, too."""
         return set()
 
-    async def identity(self, alias: str) -> ModelIdentity | None:
+    async def identity(self, alias: str, since: float | None = None) -> ModelIdentity | None:
         return None
 
 

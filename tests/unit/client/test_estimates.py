@@ -29,7 +29,7 @@ class Priced(Answering):
         alias, _colon, adapter = name.partition(":")
         return alias, adapter
 
-    async def identity(self, alias: str) -> ModelIdentity | None:
+    async def identity(self, alias: str, since: float | None = None) -> ModelIdentity | None:
         return ModelIdentity(f"digest of {alias}", "saas/openai", "gpt-4o")
 
 

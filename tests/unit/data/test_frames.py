@@ -41,7 +41,7 @@ class Deployed(Answering):
     digest = ""
     """Identifies the model; without it there is no journal."""
 
-    async def identity(self, _alias: str) -> ModelIdentity | None:
+    async def identity(self, _alias: str, _since: float | None = None) -> ModelIdentity | None:
         return ModelIdentity(digest=self.digest, kind="saas/openai", title="m") if self.digest else None
 
     async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
