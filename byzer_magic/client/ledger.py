@@ -9,6 +9,9 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -109,6 +112,10 @@ class Run:
         self.models.setdefault(model, Sums()).add(used)
 
 
+_RUN: ContextVar[Run | None] = ContextVar("byzer_run", default=None)
+"""The run that requests belong to which are made after its end."""
+
+
 class Ledger:
     """What was used: by the last run of each cell, and in all.
 
@@ -126,17 +133,39 @@ class Ledger:
         self._outside = Run(OUTSIDE)
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._total = Run(OUTSIDE)
-        self.current = self._outside
-        """The run that requests belong to."""
+        self._now = self._outside
+
+    @property
+    def current(self) -> Run:
+        """Return the run that a request belongs to which is made now."""
+        return _RUN.get() or self._now
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Have the requests of tasks that begin in this block belong to the present run, also after its end.
+
+        Example:
+            >>> ledger = Ledger()
+            >>> ledger.begin(Cell(number=1))
+            >>> with ledger.holding():
+            ...     ledger.begin(Cell(number=2))
+            ...     ledger.current.cell.number
+            1
+        """
+        token = _RUN.set(self.current)
+        try:
+            yield
+        finally:
+            _RUN.reset(token)
 
     def begin(self, cell: Cell) -> None:
         """Begin a run of a cell."""
         self._serial += 1
-        self.current = Run(cell, self._serial)
+        self._now = Run(cell, self._serial)
 
     def end(self) -> None:
         """End the run; requests that come before the next one belong to no cell."""
-        self.current = self._outside
+        self._now = self._outside
 
     def add(self, run: Run, model: Model, used: Sums) -> None:
         """Count a request of a run, which may have ended."""

@@ -16,6 +16,7 @@ from byzer_magic.capabilities import TABLE, purpose
 from byzer_magic.client import answering, answers, journaling
 from byzer_magic.client.answers import Background
 from byzer_magic.client.converse import Exchange, converse
+from byzer_magic.client.ledger import LEDGER
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
 from byzer_magic.client.sessions import Sessions
@@ -55,7 +56,7 @@ class Chats:
             RequestError: the response is incomplete; the part received is shown and kept.
         """
         origin = journaling.SCOPE.origin  # also of a recording that is answered while another cell runs
-        with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample, origin=origin)):
+        with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample, origin=origin)), LEDGER.holding():
             self._chat(manager, item, prompt)
 
     def _chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:

@@ -14,6 +14,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.ledger import LEDGER, Cell
 from byzer_magic.commands import parser
 from byzer_magic.i18n import lazy_gettext as _, using
 from byzer_magic.magics import repaint
@@ -95,6 +96,21 @@ def test_end_is_not_shown_as_a_part_of_the_ended_cell_but_in_its_language(monkey
     model.let.set()
     eventually(lambda: "回答已被取消。" in shown[-1][1])
     assert shown[-1][0] == "none"
+
+
+def test_answer_is_counted_for_its_cell_and_not_for_the_one_that_runs_meanwhile(shown: list[dict[str, str]]) -> None:
+    model = Model()
+    model.let.set()
+    talk, variables = notebook()
+    LEDGER.begin(Cell(number=71, id="asks"))
+    ask(talk, Pools(model), "m --background")
+    LEDGER.begin(Cell(number=72, id="other"))
+    try:
+        eventually(lambda: "_chat" in variables)
+        eventually(lambda: 71 in {run.cell.number for run in LEDGER.runs()})
+        assert 72 not in {run.cell.number for run in LEDGER.runs()}
+    finally:
+        LEDGER.end()
 
 
 def test_turn_is_in_its_session_once_and_the_next_prompt_goes_on_after_it(shown: list[dict[str, str]]) -> None:
