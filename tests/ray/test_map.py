@@ -95,13 +95,13 @@ def test_map_of_a_dataset_and_search(manager: Manager, provider: Process, projec
     import ray.data
 
     assert driver.is_initialized()
+    assert project
     deploy(manager, provider, "mapped")
     deploy(manager, provider, "embedder", "text-embedding-3-small")
     rows = pd.DataFrame({"text": [f"row {number}" for number in range(50)]})
-    rows.to_parquet(project / "rows.parquet")
     ray.data.DataContext.get_current().enable_progress_bars = False
     before = received(provider)
-    dataset = bz.model("mapped").map(ray.data.read_parquet(str(project / "rows.parquet")), "say:{text}!", out="answer")
+    dataset = bz.model("mapped").map(ray.data.from_pandas(rows), "say:{text}!", out="answer")
     assert received(provider) == before, "nothing is asked before it is consumed"
     found = dataset.to_pandas().sort_values("text")
     assert found.answer.tolist() == [f"{text}!" for text in sorted(rows.text)]
