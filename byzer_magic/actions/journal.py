@@ -18,7 +18,7 @@ from byzer_magic.files import paths, writing
 from byzer_magic.i18n import gettext as _, lazy_gettext, ngettext
 from byzer_magic.journal import tape
 from byzer_magic.journal.entry import Entry
-from byzer_magic.journal.store import Store, project_folder, project_store
+from byzer_magic.journal.store import FOLDER, NAME, Store, is_journal, project_folder, project_store
 from byzer_magic.media import describe
 from byzer_magic.rendering.amounts import duration, money
 from byzer_magic.results.comparison import need_pandas
@@ -49,7 +49,7 @@ def show(context: Context, item: specs.JournalSpec) -> Any:
 def _store(context: Context) -> Store:
     if journaling.JOURNAL.is_on(context.manager.settings):
         return journaling.JOURNAL.store(context.manager.settings)
-    if not (project_folder() / ".byzer" / "journal.db").exists():
+    if not is_journal(project_folder() / FOLDER / NAME):
         raise CommandError(
             lazy_gettext("This project has no journal."),
             lazy_gettext("Start one: %byzer journal on, or BYZER_JOURNAL=1 in a shell."),

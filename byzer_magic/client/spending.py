@@ -56,9 +56,14 @@ class Wallet:
 
         if self._file is None or not self._file.usable:
             forks.keep(self._file)  # of the parent: SQLite must not close it here
-            folder = store.project_folder()
+            try:
+                folder = store.project_folder()
+            except errors.JournalError:  # no folder, no purse
+                if make:
+                    raise
+                return None
             path = store.project_store(start=folder).path if make else folder / store.FOLDER / store.NAME
-            self._file = purse.PurseFile(path) if path.is_file() else None
+            self._file = purse.PurseFile(path) if store.is_journal(path) else None
         return self._file
 
     def open(self) -> tuple[PurseFile, Purse] | None:

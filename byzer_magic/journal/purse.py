@@ -92,7 +92,7 @@ class PurseFile:
     @property
     def usable(self) -> bool:
         """Return whether it is this process's own, and its file is there."""
-        return self._pid == os.getpid() and self.path.is_file()
+        return self._pid == os.getpid() and os.path.isfile(self.path)  # noqa: PTH113 - it may be closed to this user
 
     # ---- the user's
 

@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.errors import JournalError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.journal import hiding, rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.connecting import Following, connected, make, unusable
@@ -331,10 +333,25 @@ _opening = threading.Lock()
 
 
 def project_folder(start: Path | None = None) -> Path:
-    """Return the project folder: the nearest one above that has a journal, else the working directory."""
-    here = (start or Path.cwd()).resolve()
-    found = (folder for folder in (here, *here.parents) if (folder / FOLDER / NAME).is_file())
+    """Return the project folder: the nearest one above that has a journal, else the working directory.
+
+    Raises:
+        JournalError: the working directory was removed.
+    """
+    try:
+        here = (start or Path.cwd()).resolve()
+    except OSError as err:
+        raise JournalError(
+            _("The working directory cannot be used: {reason}.", reason=err.strerror or err),
+            _("Change to another one: os.chdir, or %cd."),
+        ) from None
+    found = (folder for folder in (here, *here.parents) if is_journal(folder / FOLDER / NAME))
     return next(found, here)
+
+
+def is_journal(path: Path) -> bool:
+    """Return whether there is a journal that can be reached; the folder of another user may be closed."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises what this one is silent about
 
 
 def project_store(bounds: Bounds | None = None, start: Path | None = None) -> Store:
@@ -350,6 +367,6 @@ def project_store(bounds: Bounds | None = None, start: Path | None = None) -> St
     folder = project_folder(start)
     with _opening:
         key = (os.getpid(), folder)  # SQLite's connections do not survive a fork
-        if key not in _stores or not _stores[key].path.exists():
+        if key not in _stores or not is_journal(_stores[key].path):
             _stores[key] = Store.open(folder, bounds)
         return _stores[key]

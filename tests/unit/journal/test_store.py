@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -15,10 +16,12 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from byzer_magic.client import spending
 from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys, tape
 from byzer_magic.journal.bounds import Bounds
@@ -141,6 +144,26 @@ def test_project_folder_is_the_nearest_with_a_journal(tmp_path: Path) -> None:
     Store.open(tmp_path)
     assert project_folder(inner) == tmp_path.resolve()
     assert project_store(start=inner) is project_store(start=tmp_path)
+
+
+def test_folders_that_are_closed_or_gone_are_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, name = tmp_path / "inner", str(tmp_path / ".byzer")
+    inner.mkdir()
+    real = os.stat
+
+    def closed(path: Any, *args: Any, **kwargs: Any) -> Any:  # as for a user who is not root
+        if str(path).startswith(name):
+            raise PermissionError(errno.EACCES, "closed", str(path))
+        return real(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", closed)
+        assert project_folder(inner) == inner.resolve()
+    monkeypatch.chdir(inner)
+    inner.rmdir()
+    with pytest.raises(JournalError, match="The working directory cannot be used"):
+        project_folder()
+    assert spending.Wallet().open() is None, "requests are made all the same"
 
 
 def test_tape_holds_entries_with_their_media(store: Store, tmp_path: Path) -> None:
