@@ -29,6 +29,11 @@ async def model(_nothing: None) -> AsyncIterator[messages.ModelIdentity]:
     yield messages.ModelIdentity("digest", "saas/openai", "gpt-4o")
 
 
+async def price(_nothing: None) -> AsyncIterator[messages.ModelPrice]:
+    """Say that its price is unknown."""
+    yield messages.ModelPrice("saas/openai", "gpt-4o")
+
+
 class Pool:
     """One pool; has what clients use of a link to it.
 
@@ -40,7 +45,7 @@ class Pool:
 
     def __init__(self, answer: Handler = nothing) -> None:
         self.kept = Kept(lambda: ())
-        self.methods: dict[str, Handler] = {"model": model} | self.kept.methods(
+        self.methods: dict[str, Handler] = {"model": model, "price": price} | self.kept.methods(
             lambda _capability, request: answer(request)
         )
 

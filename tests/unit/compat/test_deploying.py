@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from byzer_magic.client import fetching
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.compat import deploying
@@ -41,7 +42,7 @@ def test_parameters_of_the_simple_client_need_no_prefix() -> None:
 def test_same_deployment_is_made_once_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(discovery, "announced", lambda _alias: f"pool {len(made)}" if made else None)
-    monkeypatch.setattr(deploying, "deploy", lambda _manager, spec: made.append(spec.infer_params["saas.api_key"]))
+    monkeypatch.setattr(fetching, "deploy", lambda _manager, spec: made.append(spec.infer_params["saas.api_key"]))
 
     def deploy(key: str) -> None:
         spec = spec_of("m", "saas/openai", "", {"saas.model": "x", "saas.api_key": key}, {})
