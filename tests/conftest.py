@@ -40,9 +40,10 @@ settings.register_profile("fuzz", max_examples=3000, deadline=None)
 settings.load_profile("same")
 
 LONGEST = (
-    "tests/browser", "tests/ray/test_engines.py", "tests/gateway", "tests/engines/test_vllm.py",
-    "tests/ray/test_local_ray.py", "tests/kernel/test_seed_engines.py", "tests/engines/test_whisper.py",
-    "tests/docs/test_run.py", "tests/ray", "tests/kernel", "tests/engines", "tests/transport",
+    "tests/browser", "tests/ray/test_engines.py", "tests/gateway", "tests/docs/test_run.py",
+    "tests/ray/test_local_ray.py", "tests/engines/test_whisper.py", "tests/kernel/test_seed_engines.py",
+    "tests/engines/test_deepspeed.py", "tests/engines/test_vllm.py",
+    "tests/ray", "tests/kernel", "tests/engines", "tests/transport",
 )  # fmt: skip
 """The files and folders whose tests start slow things, longest first."""
 SLOW = (

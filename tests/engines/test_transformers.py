@@ -129,9 +129,9 @@ async def test_parts_of_a_message_are_one_text(backend: Any) -> None:
 async def test_chat_batches_concurrent_requests(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 5.0)  # however busy the machine, they are prepared
     questions = [QUESTION, STORY, "Write about the sea, at length.", "Explain in detail how bread is made."]
-    alone = [await collect(backend, ask(text, max_tokens=16)) for text in questions]
+    alone = [await collect(backend, ask(text, max_tokens=8)) for text in questions]
     backend._batches.sizes.clear()
-    joined = await asyncio.gather(*(collect(backend, ask(text, max_tokens=16)) for text in questions))
+    joined = await asyncio.gather(*(collect(backend, ask(text, max_tokens=8)) for text in questions))
     assert [text_of(chunks) for chunks in joined] == [text_of(chunks) for chunks in alone]
     assert backend._batches.sizes == [len(questions)], "benchmarks/batching.py measures what that brings"
 
@@ -204,7 +204,7 @@ async def test_chat_can_be_cancelled_during_prefill(backend: Any) -> None:
 
 
 async def test_chat_leaves_the_event_loop_responsive(backend: Any) -> None:
-    assert await turns_per_item(backend.chat(ask(STORY, max_tokens=20))) > FREE_TURNS
+    assert await turns_per_item(backend.chat(ask(STORY, max_tokens=8))) > FREE_TURNS
 
 
 async def test_chat_refuses_a_prompt_that_is_too_long(tiny: Any) -> None:

@@ -51,6 +51,10 @@ async def base() -> AsyncIterator[Any]:
     await backend.close()
 
 
+in_one_engine = pytest.mark.parametrize("tiny", ["faster-whisper"], indirect=True)
+"""For what happens before an engine has the audio, and after it has made the segments."""
+
+
 def wav(path: Path) -> Media:
     return Media("audio/wav", path.read_bytes())
 
@@ -134,6 +138,7 @@ async def test_transcribe_silence_is_empty(tiny: Any, clip: np.ndarray) -> None:
     assert item.duration == pytest.approx(len(clip) / audio.RATE, abs=0.01)
 
 
+@in_one_engine
 @pytest.mark.parametrize(("form", "gains"), [("wav", (0.6, -1)), ("webm", (-1, 1, 0, 0, 0, 0))], ids=str)
 async def test_transcribe_hears_channels_that_cancel(tiny: Any, form: str, gains: tuple[float, ...]) -> None:
     """Other formats and gains: test_audio.py."""
@@ -143,6 +148,7 @@ async def test_transcribe_hears_channels_that_cancel(tiny: Any, form: str, gains
     assert word_error_rate(output, text_of(await transcribed(tiny, clip))) < MOST_WRONG
 
 
+@in_one_engine
 async def test_transcribe_hears_a_channel_turned_for_a_while(tiny: Any) -> None:
     voice = audio.samples(wav(speech.sentence(0)))
     turned = np.where(np.arange(len(voice)) // audio.RATE % 2, -voice, voice)
@@ -177,6 +183,7 @@ async def test_transcribe_word_timestamps(tiny: Any) -> None:
     assert found[-1]["end"] <= items[-1].duration
 
 
+@in_one_engine
 async def test_transcribe_a_compressed_file(tiny: Any) -> None:
     """Other formats, rates and channels: test_audio.py."""
     voice = audio.samples(wav(speech.sentence(0)))
@@ -184,6 +191,7 @@ async def test_transcribe_a_compressed_file(tiny: Any) -> None:
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
 
 
+@in_one_engine
 async def test_transcribe_response_formats(tiny: Any) -> None:
     for form in ("text", "json"):
         items = await transcribed(tiny, wav(speech.sentence(0)), response_format=form, model="whisper-1", temperature=0)

@@ -20,6 +20,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.cluster.own_folder import own_folder
+from byzer_magic.runtime.workers.reaper import PREFIXES, SHARED, shared
 from byzer_magic.types import Loading, Ready
 from tests.conftest import alive
 from tests.models.tiny_qwen2 import tiny_qwen2
@@ -51,10 +52,6 @@ def family(pid: int) -> list[int]:
 
 def worker_pids(alias: str) -> list[int]:
     return [worker.pid for worker in bz.model(alias).stat().workers if worker.pid]
-
-
-def shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir() if not path.name.startswith("plasma")}
 
 
 def gone(pids: list[int], seconds: float = 5) -> bool:
@@ -127,7 +124,6 @@ def test_failed_load_reports_the_reason_and_keeps_its_log(manager: Manager, gguf
 
 
 def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driver: Any) -> None:
-    before = shared_memory()
     events = deploy(manager, vllm(gpus_per_worker=2, worker_concurrency=4))
     ready = events[-1]
     assert isinstance(ready, Ready)
@@ -140,6 +136,8 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driv
     assert len(ranks) == 2, "one process for each rank of the tensor parallelism"
     core = next(child for child in family(pid) if "EngineCore" in title(child))
     assert len(visible_gpus(core).split(",")) == 2
+    segments = {SHARED / name for name in shared(family(pid)) if name.startswith(PREFIXES)}
+    assert segments, "through which the ranks get their work"
     assert bz.model("v").chat("hello", max_tokens=3).usage.completion_tokens == 3  # type: ignore[union-attr]
 
     stream = bz.model("v").stream("a story", **LONG)
@@ -150,7 +148,7 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driv
     assert eventually(lambda: bz.model("v").stat().workers[0].health != "up", 20), "stat shows it"
     assert gone([pid], 20)
     manager.run(manager.undeploy(UndeploySpec(model="v", force=True)))
-    assert eventually(lambda: shared_memory() <= before)
+    assert eventually(lambda: not any(segment.exists() for segment in segments))
     assert not created(driver)
 
 
