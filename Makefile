@@ -35,7 +35,7 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama clients stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel bench-peers screenshots docs clean
+.PHONY: help demo lab llama clients stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel bench-map bench-peers screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -140,6 +140,9 @@ bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in proc
 bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on the screen
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/first_paint.py
+
+bench-map: $(VENV)/.dev  ## a model over a DataFrame beside a loop by hand and ray.data.llm, and a million rows in memory
+	$(BIN)/python benchmarks/map.py
 
 bench-peers: $(VENV)/.dev  ## byzer-magic beside the SDK, LiteLLM and Ray Serve; commands; growth (about 20 minutes)
 	$(BIN)/python benchmarks/peers.py
