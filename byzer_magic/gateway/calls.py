@@ -39,7 +39,7 @@ UNWATCHED_SECONDS = 0.1
 ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"content-type", b"x-request-id")
 """Headers of which a request has one at most."""
 
-FROM_CLIENTS = journaling.How(read=False, origin=Origin("endpoint"))
+FROM_CLIENTS = journaling.How(read=False, known=False, origin=Origin("endpoint"))
 """Calls are kept in the journal, where there is one, and answered by the models: clients have caches of their own."""
 
 NOBODY = Client("")
