@@ -37,14 +37,14 @@ class Following:
             OSError: the folder or the file cannot be made.
             sqlite3.Error: it is no journal.
         """
-        if self._connection is not None and self._file == _file(self._path):
+        if self._connection is not None and self._file == file_of(self._path):
             return self._connection
         self.close()
         with _making:
-            if _file(self._path) is None:
+            if file_of(self._path) is None:
                 make(self._path)
         connection = connected(self._path)
-        self._connection, self._file = connection, _file(self._path)
+        self._connection, self._file = connection, file_of(self._path)
         return connection
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ def unusable(path: Path, err: Exception) -> JournalError:
     )
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def file_of(path: Path) -> tuple[int, int] | None:
     """Return what tells files apart that had the same path; None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat, at each query

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 from byzer_magic.errors import JournalError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal.connecting import connected
+from byzer_magic.journal.connecting import connected, file_of
 
 T = TypeVar("T")
 
@@ -86,13 +86,14 @@ class PurseFile:
         self._lock = threading.Lock()
         try:
             self._connection, self._reading = connected(path), connected(path)
+            self._file = file_of(path)
         except (OSError, sqlite3.Error) as err:
             raise self._unusable(err) from None
 
     @property
     def usable(self) -> bool:
-        """Return whether it is this process's own, and its file is there."""
-        return self._pid == os.getpid() and os.path.isfile(self.path)  # noqa: PTH113 - it may be closed to this user
+        """Return whether it is this process's own, and its file is there, and not another one by now."""
+        return self._pid == os.getpid() and self._file is not None and self._file == file_of(self.path)
 
     # ---- the user's
 
@@ -252,10 +253,9 @@ def _me(pid: int) -> tuple[str, int, float]:
 
 def _release_dead(connection: sqlite3.Connection) -> None:
     """Count what processes that have died had held."""
-    here, me, _born = _me(os.getpid())
-    rows = connection.execute("SELECT DISTINCT host, pid, born FROM holds WHERE pid != ? OR host != ?", (me, here))
-    for host, pid, born in rows.fetchall():
-        if host == here and _lives(pid, born):
+    here, me, mine = _me(os.getpid())
+    for host, pid, born in connection.execute("SELECT DISTINCT host, pid, born FROM holds").fetchall():
+        if host == here and ((pid, born) == (me, mine) or _lives(pid, born)):
             continue
         before = time.time() + 1 if host == here else time.time() - ELSEWHERE_SECONDS  # dates of rows
         whose = (host, pid, born, before)

@@ -174,3 +174,24 @@ def test_purse_is_read_while_others_write(file: PurseFile) -> None:
 def test_purse_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.JournalError, match="cannot be used"):
         PurseFile(tmp_path / "missing" / "journal.db")
+
+
+def test_what_a_killed_process_of_the_same_number_held_is_not_held_for_ever(
+    file: PurseFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.put(0.5, "USD", strict=False)
+    here, pid, born = purses._me(os.getpid())
+    monkeypatch.setattr(purses, "_me", lambda _pid: (here, pid, born - 3600.0))  # in a container, all may be number 1
+    file.hold(0.4, 0.1)
+    monkeypatch.setattr(purses, "_me", lambda _pid: (here, pid, born))
+    first = file.hold(0.3, 0.1)
+    assert first.outcome == "held"
+    assert file.hold(0.3, 0.1).outcome == "busy", "its own are held"
+
+
+def test_purse_in_a_file_that_was_replaced_is_not_used_any_more(file: PurseFile) -> None:
+    assert file.usable
+    file.path.rename(file.path.with_name("old.db"))
+    assert not file.usable
+    PurseFile(Store.open(file.path.parent.parent).path)
+    assert not file.usable
