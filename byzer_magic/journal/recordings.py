@@ -48,7 +48,14 @@ class Recordings:
             JournalError: the tape cannot be read any more.
         """
         mark = self._best.get(asked)
-        return None if mark is None else tape.entry_at(self.path, mark.start)
+        return None if mark is None else self._entry(mark)
+
+    def _entry(self, mark: Mark) -> Entry:
+        """Return what is marked, from the file as it is now."""
+        found = tape.entry_at(self.path, mark.start)
+        if found.asked != mark.asked:
+            raise tape.changed(self.path)
+        return found
 
     def has(self, asked: Iterable[str]) -> set[str]:
         """Return those of several requests that have a complete answer."""
@@ -80,7 +87,7 @@ class Recordings:
         """
         near = sorted(self._best.values(), key=lambda mark: (mark.method == method, mark.alias == alias, mark.start))
         for mark in reversed(near[-most:]):
-            yield tape.entry_at(self.path, mark.start)
+            yield self._entry(mark)
 
 
 def _rank(mark: Mark) -> tuple[int, bool]:

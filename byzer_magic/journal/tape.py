@@ -73,7 +73,22 @@ def entry_at(path: Path, start: int) -> Entry:
     Raises:
         JournalError: it cannot be read, or there is no entry any more.
     """
-    return next(_decoded(path, _decoder, start))[0]
+    try:
+        return next(_decoded(path, _decoder, start))[0]
+    except StopIteration:
+        raise changed(path) from None
+    except JournalError:
+        if not path.is_file():
+            raise
+        raise changed(path) from None
+
+
+def changed(path: Path) -> JournalError:
+    """Return the error of a file that was written again while its entries were looked up."""
+    return JournalError(
+        _("{path} was changed while it was replayed.", path=path),
+        _("Begin again: %byzer replay {path}", path=path.name),
+    )
 
 
 def _decoded(path: Path, decoder: msgspec.json.Decoder[T], start: int = 0) -> Iterator[tuple[T, int]]:

@@ -107,3 +107,18 @@ def test_a_field_that_a_later_version_adds_leaves_older_tapes_as_they_are() -> N
     known = keys.canonical(EmbedRequest(texts=["a"]))
     assert keys.canonical(Later(texts=["a"])) == known
     assert keys.canonical(Later(texts=["a"], priority=1)) != known
+
+
+@pytest.mark.parametrize("now", [b"", b'{"half', "another"])
+def test_a_tape_that_was_written_again_is_an_error_and_no_answer_to_something_else(
+    tmp_path: Path, now: bytes | str
+) -> None:
+    one, two = recorded("m", chat("a"), "one"), recorded("m", chat("b"), "two")
+    path = written(tmp_path, [one, two])
+    tape_of = Recordings(path)
+    path.write_bytes(now if isinstance(now, bytes) else b"".join(tape.lines([two, one])))
+    with pytest.raises(JournalError, match="was changed while it was replayed"):
+        tape_of.find(one.asked)
+    path.unlink()
+    with pytest.raises(JournalError, match="No such file"):
+        tape_of.find(one.asked)
