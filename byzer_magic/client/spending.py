@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import errors
@@ -41,6 +42,8 @@ class Wallet:
     """Where this process finds the purse of its project; once found, it stays, whatever the working directory is."""
 
     def __init__(self) -> None:
+        self.project: Path | None = None
+        """The folder of the project; by default that in which the process works."""
         self._file: PurseFile | None = None
         self._none_until = 0.0
         self._warned: set[tuple[str, str]] = set()
@@ -57,7 +60,7 @@ class Wallet:
         if self._file is None or not self._file.usable:
             forks.keep(self._file)  # of the parent: SQLite must not close it here
             try:
-                folder = store.project_folder()
+                folder = store.project_folder(self.project)
             except errors.JournalError:  # no folder, no purse
                 if make:
                     raise

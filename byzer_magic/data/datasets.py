@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from byzer_magic.client import spending
 from byzer_magic.client.estimates import in_flight
 from byzer_magic.client.model import Model
 from byzer_magic.data.frames import finished
@@ -43,7 +44,9 @@ class Mapped:
 
     def __init__(self, model: Model, wanted: Wanted, host: str, folder: str) -> None:
         self._model = model
-        self._wanted = replace(wanted, folder=str(journal_folder(host, folder)))
+        project = journal_folder(host, folder)
+        self._wanted = replace(wanted, folder=str(project))
+        spending.WALLET.project = project  # an actor works in a folder of Ray's
         self._model.manager.reach(model.alias)
 
     def __call__(self, batch: Any) -> Any:
@@ -105,6 +108,8 @@ def map_dataset(model: Model, dataset: Any, wanted: Wanted, *, dry_run: bool) ->
         wanted.question(capabilities, [str(name) for name in names])
     slots = wanted.concurrency or in_flight(manager.run(manager.stat(model.alias)))
     most = max(1, min(MOST_ACTORS, slots // SLOTS_PER_ACTOR))
+    if wanted.concurrency is not None:  # that of all actors together
+        wanted = replace(wanted, concurrency=max(1, wanted.concurrency // most))
     ray_data = sys.modules["ray.data"]  # the Dataset is from there, and only `runtime` imports Ray
     return dataset.map_batches(
         Mapped,
