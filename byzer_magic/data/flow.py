@@ -27,6 +27,8 @@ WINDOW = 4096
 """Rows that may be answered before the oldest one that is not."""
 SAME_FAILURES = 20
 """When so many rows fail for one reason and none succeeds, that is the reason of all."""
+LOOK_SECONDS = 1.0
+"""How often a row that waits looks whether the run has ended."""
 AGAIN_SECONDS = (1.0, 2.0, 4.0)
 """The pauses before a row is asked again whose worker or deployment was lost while it was asked."""
 
@@ -157,7 +159,7 @@ class Flow:
         while not self._stopped:
             now = self._clock()
             if pause := self._pace.wait(now):
-                await self._sleep(pause)
+                await self._sleep(min(pause, LOOK_SECONDS))
             elif self._pace.has_room(now) and not (new and self._is_ahead):
                 return True
             else:

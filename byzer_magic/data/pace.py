@@ -89,5 +89,7 @@ class Pace:
             self._until = max(self._until, now + pause)
 
     def is_hopeless(self, now: float) -> bool:
-        """Return whether nothing but refusals has come for too long."""
+        """Return whether nothing but refusals has come for too long, or will: some last until tomorrow."""
+        if self.wait(now) > PATIENCE_SECONDS:
+            return True
         return self._refused_since is not None and now - self._refused_since > PATIENCE_SECONDS

@@ -260,3 +260,25 @@ def test_flow_that_is_interrupted_keeps_what_was_answered_out_of_order() -> None
     assert len(trial.kept.values) == 50
     assert trial.kept.values[:5] == [0, None, 2, 3, 4]
     assert trial.kept.values[20:] == [None] * 30
+
+
+def test_flow_whose_rows_wait_ends_when_there_is_nothing_to_wait_for() -> None:
+    def answer(number: int) -> int:
+        if number == 1:
+            raise errors.RateLimited("slow down", retry_after=600.0)
+        if number == 0:
+            raise errors.AuthenticationFailed("invalid API key (401)")
+        return number
+
+    trial = Trial(100, answer, most=3, seconds=lambda number: 2.0 if number == 0 else 1.0).run()
+    assert isinstance(trial.flow.error, errors.AuthenticationFailed)
+    assert trial.clock.now < 10
+
+
+def test_flow_refused_until_tomorrow_ends_the_run_at_once() -> None:
+    def answer(_number: int) -> int:
+        raise errors.RateLimited("The limit of today is reached.", retry_after=40_000.0)
+
+    trial = Trial(100, answer).run()
+    assert isinstance(trial.flow.error, errors.RateLimited)
+    assert trial.clock.now < 10

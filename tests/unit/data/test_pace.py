@@ -50,6 +50,8 @@ def test_pace_is_hopeless_only_when_nothing_was_taken_for_long() -> None:
     pace.begin(PATIENCE_SECONDS)
     pace.ended()
     assert not pace.is_hopeless(10 * PATIENCE_SECONDS)
+    pace.refused(pace.begin(0.0), now=0.0, retry_after=86_400.0)
+    assert pace.is_hopeless(0.0), "nobody waits until tomorrow"
 
 
 @given(st.integers(1, 100), st.lists(st.sampled_from(["ended", "refused", "dropped"]), max_size=200))
