@@ -10,6 +10,7 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.context import Context
 from byzer_magic.commands import spec as specs
 from byzer_magic.data import frames
+from byzer_magic.data.rows import is_dataset
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
@@ -25,6 +26,11 @@ def map_rows(context: Context, item: specs.MapSpec) -> Any:
     if item.into:
         _namespace(context, "into")
     rows = _rows(context, item)
+    if item.output_file and is_dataset(rows):
+        raise CommandError(
+            _("The rows are a Ray Dataset, which --output_file does not write."),
+            _("Use --into NAME, and then NAME.write_parquet(FOLDER)."),
+        )
     context.manager.ensure(item.ray_address)
     found = frames.map_rows(
         context.manager, item.model, rows, dry_run=item.dry_run, prompt=item.prompt, out=item.out,
@@ -45,11 +51,26 @@ def _kept(context: Context, item: specs.MapSpec, found: Any) -> Any:
         _namespace(context, "into")[item.into] = found
         context.output.say(gettext("The table is in {name}.", name=item.into))
     if item.output_file:
-        _WRITERS[_format(item.output_file)](found, expanded(item.output_file))
+        _write(found, item.output_file)
         context.output.say(gettext("Wrote {path}.", path=item.output_file))
     elif not item.into and context.namespace is None:
         context.output.text(found.to_csv(index=False).rstrip("\n"))
     return None if item.into or item.output_file or context.namespace is None else found
+
+
+def _write(found: Any, path: str) -> None:
+    """Write a table.
+
+    Raises:
+        CommandError: it cannot be written, or not in this format: JSON has no bytes, a Parquet column has one type.
+    """
+    try:
+        _WRITERS[_format(path)](found, expanded(path))
+    except (OSError, ValueError, TypeError, ImportError, OverflowError, NotImplementedError) as err:
+        raise CommandError(
+            _("Cannot write {path}: {reason}.", path=path, reason=str(err)),
+            _("Run it again with another file; answers that are in the journal are not paid twice."),
+        ) from err
 
 
 def _rows(context: Context, item: specs.MapSpec) -> Any:

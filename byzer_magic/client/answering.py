@@ -16,6 +16,7 @@ from byzer_magic.client import journaling, spending
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.capable import capable_of
 from byzer_magic.client.ledger import LEDGER, Counting
+from byzer_magic.client.replaying import REPLAY
 from byzer_magic.types import Request
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ async def is_known(manager: Manager, alias: str, request: Request) -> bool:
     """Return whether the journal has the answer that a request would get now."""
     alias, adapter = await manager.named(alias)
     return await journaling.is_known(manager, alias, with_adapter(request, adapter) if adapter else request)
+
+
+async def is_recorded(manager: Manager, alias: str, request: Request) -> bool:
+    """Return whether the journal, or the tape that is replayed, has the answer that a request would get now."""
+    if (tape := REPLAY.connection(manager.settings)) is None:
+        return await is_known(manager, alias, request)
+    alias, adapter = await manager.named(alias)
+    return tape.has(alias, with_adapter(request, adapter) if adapter else request)
 
 
 async def _sent(manager: Manager, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from byzer_magic.capabilities import Capability
+from byzer_magic.client.answering import is_recorded
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt
@@ -111,15 +112,23 @@ async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Ty
     learnt = manager.learnt(alias)
     if continues or NO_SCHEMA in learnt or "response_format" in request.options:
         return await _run(manager, alias, request)
-    options = request.options | {"response_format": typed.response_format}
+    asked = with_schema(request, typed)
+    if await is_recorded(manager, alias, request) and not await is_recorded(manager, alias, asked):
+        return await _run(manager, alias, request)  # it was refused then
     try:
-        return await _run(manager, alias, msgspec.structs.replace(request, options=options))
+        return await _run(manager, alias, asked)
     except (ContextTooLong, ContentRefused):
         raise
     except (BadRequest, Unsupported):
         result = await _run(manager, alias, request)
         learnt.add(NO_SCHEMA)  # it was the schema: without it, the request is taken
         return result
+
+
+def with_schema(request: ChatRequest, typed: Typed[Any]) -> ChatRequest:
+    """Return a request with the schema of a type, unless it has a format of its own."""
+    options = {"response_format": typed.response_format} | request.options
+    return msgspec.structs.replace(request, options=options)
 
 
 async def _run(manager: Manager, alias: str, request: ChatRequest) -> ChatResult:

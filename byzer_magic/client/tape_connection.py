@@ -101,6 +101,12 @@ class TapeConnection(Connection):
             raise misses.unknown_alias(self.tape, alias)
         return await super().capabilities(alias)
 
+    def has(self, alias: str, request: Request) -> bool:
+        """Return whether the tape has a complete answer to a request that is made now."""
+        canonical = keys.canonical(request)
+        sample = journaling.sample_of(alias, request, canonical, count=False)
+        return bool(self.tape.has([keys.key_of(f"alias {alias}", canonical, sample)]))
+
     def learnt(self, alias: str) -> set[str]:
         """Return nothing: what was refused then is on the tape, too."""
         return set()

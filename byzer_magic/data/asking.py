@@ -21,7 +21,7 @@ from byzer_magic.data.kept import Kept
 from byzer_magic.data.rows import Row
 from byzer_magic.data.schema import Shape
 from byzer_magic.data.template import NotAskable, Template, written
-from byzer_magic.errors import BadRequest, ByzerError, CommandError, ContentRefused, ContextTooLong
+from byzer_magic.errors import BadRequest, ByzerError, CommandError, ContentRefused, ContextTooLong, JournalError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import (
@@ -108,6 +108,10 @@ class Asker(ABC):
             NotAskable: a cell is missing, or is not what it should be.
         """
 
+    def forms(self, request: Request) -> tuple[Request, ...]:
+        """Return the forms in which a request may have been sent, one of which the journal may know."""
+        return (request,)
+
     @abstractmethod
     def value(self, result: Any) -> Any:
         """Return the value in a complete response."""
@@ -173,6 +177,11 @@ class TypedChat(Chat):
         turns = structured.with_text(request.messages, typed.instruction)
         return ChatRequest(messages=turns, options=request.options, stream=False, timeout=request.timeout)
 
+    def forms(self, request: Request) -> tuple[Request, ...]:
+        """Return it with the schema, and without, as a model that takes none is asked."""
+        typed = cast("Typed[Any]", self.question.typed)
+        return structured.with_schema(cast("ChatRequest", request), typed), request
+
 
 class Embed(Asker):
     """Asks for embeddings, of several rows at a time."""
@@ -219,6 +228,10 @@ class Embed(Asker):
             result = cast("EmbedResult", await self.run(self._of(texts)))
         except (BadRequest, ContentRefused, ContextTooLong) as err:
             return {texts[0]: err} if len(texts) == 1 else await self._halves(texts)
+        except JournalError:  # these were not together when the tape was recorded
+            if len(texts) == 1:
+                raise
+            return await self._halves(texts)
         return dict(zip(texts, result.vectors, strict=True))
 
     async def _halves(self, texts: list[str]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from byzer_magic.client import arguments
+
 _GREATEST = 2**63
 
 
@@ -20,7 +22,11 @@ class Column(ABC):
 
     @abstractmethod
     def add(self, value: Any) -> None:
-        """Append a value, or None."""
+        """Append a value, or None.
+
+        Raises:
+            KeyError, OverflowError, TypeError, ValueError: the column cannot have it; it is as it was.
+        """
 
     @abstractmethod
     def finish(self) -> Any:
@@ -182,10 +188,13 @@ class Vectors(Column):
 
     def add(self, value: Any) -> None:
         """Append an embedding, or None."""
-        self._known.append(value is not None)
         if value is not None:
-            self._size = len(value)
+            size = self._size or len(value)
+            if len(value) != size:
+                raise ValueError(f"An embedding has {len(value)} dimensions, not {size}.")
             self._data += np.asarray(value, "<f4").tobytes()
+            self._size = size
+        self._known.append(value is not None)
 
     def finish(self) -> Any:
         """Return the embeddings, one array in each cell; all are parts of one matrix."""
@@ -215,3 +224,20 @@ class Objects(Column):
         found = np.empty(len(self._values), object)
         found[:] = self._values
         return pd.Series(found).infer_objects().array if found.size else found
+
+
+def as_objects(column: Column) -> Objects:
+    """Return a column that can have anything, with the values of another one.
+
+    Example:
+        >>> numbers = Integers()
+        >>> numbers.add(1)
+        >>> column = as_objects(numbers)
+        >>> column.add("two")
+        >>> list(column.finish())
+        [1, 'two']
+    """
+    found = Objects()
+    for value in column.finish().tolist():
+        found.add(None if arguments.is_missing(value) else value)
+    return found

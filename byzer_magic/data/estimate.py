@@ -12,7 +12,6 @@ import msgspec
 from byzer_magic.catalog.prices import Price
 from byzer_magic.data.asking import Asker
 from byzer_magic.data.rows import Row, Rows
-from byzer_magic.data.template import NotAskable
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.amounts import money
 from byzer_magic.routing.tokens import TokenCount, answer_tokens
@@ -102,10 +101,5 @@ def estimated(rows: Rows, asker: Asker, price: Price | None, known: Known, *, on
 def _request(asker: Asker, row: Row) -> Request | None:
     try:
         return asker.request(row)
-    except NotAskable:
+    except Exception:  # noqa: BLE001 - the row will have the error, whatever it is
         return None
-
-
-def none_known(requests: Sequence[Request]) -> Sequence[bool]:
-    """Return that no request has an answer yet: without a journal."""
-    return [False] * len(requests)

@@ -7,7 +7,7 @@ from typing import Any
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
 from byzer_magic.data import table
-from byzer_magic.data.estimate import Estimate, estimated, none_known
+from byzer_magic.data.estimate import Estimate, estimated
 from byzer_magic.data.rows import as_frame, is_dataset
 from byzer_magic.data.run import Run, prepared
 from byzer_magic.data.wanted import Wanted
@@ -45,8 +45,7 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
 def estimate(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Estimate:
     """Return what a run would take."""
     run = manager.run(prepared(manager, alias, frame, wanted, priced=True))
-    known = run.kept.known if run.kept else none_known
-    return estimated(run.rows, run.asker, run.price, known, once=run.kept is not None)
+    return estimated(run.rows, run.asker, run.price, run.known, once=run.kept is not None)
 
 
 def map_frame(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Any:

@@ -53,7 +53,11 @@ class Kept:
 
     def key_as_sent(self, request: Request) -> str:
         """Return the key of the answer to a request that has its adapter."""
-        return keys.key_of(self._model, keys.canonical(request))
+        return self.key_of_canonical(keys.canonical(request))
+
+    def key_of_canonical(self, request: bytes) -> str:
+        """Return the key of the answer to a request that `keys.canonical` has written."""
+        return keys.key_of(self._model, request)
 
     def known(self, requests: Sequence[Request]) -> list[bool]:
         """Return for each request whether its answer is known."""
@@ -95,7 +99,8 @@ class _ByText:
         size = 4 * batches[0].dimensions if batches else 0
         data = b"".join(batch.data for batch in batches)
         texts: list[str] = request["embed"]
-        if not size or len(data) != size * len(texts):  # not what was asked for, and so not known
+        is_of_model = entry.key == self._kept.key_of_canonical(entry.request.encode())  # it may have been updated
+        if not is_of_model or not size or len(data) != size * len(texts):  # not what was asked for, and so not known
             return self._kept.store.add(msgspec.structs.replace(entry, key=""), attached)
         done: Future[int] | None = None
         for index, text in enumerate(texts):

@@ -23,7 +23,7 @@ class Purse:
         limit: what may be spent, in the currency of the price.
         price: the price of the model.
         sums: what has been spent so far, and what a response has cost at most.
-        requests: returns the requests for rows, as far as they can be made.
+        requests: returns the requests for rows, as far as they can be made and have to be paid for.
     """
 
     def __init__(
@@ -40,7 +40,9 @@ class Purse:
     def expected(self, rows: Sequence[Row]) -> Expected:
         """Return what rows may cost: as their prompts are long, and their answers as those so far or as they may be."""
         prompt = answer = 0.0
-        for request in self._requests(rows):
+        if not (requests := self._requests(rows)):
+            return 0.0, 0.0
+        for request in requests:
             prompt += self._price.at_any_length(Usage(math.ceil(TokenCount(request).prompt)))
             answer += self._price.at_any_length(Usage(0, math.ceil(answer_tokens(request))))
         mean = self._sums.mean_cost
@@ -50,7 +52,7 @@ class Purse:
 
     def must_wait(self, expected: Expected) -> bool:
         """Return whether rows must wait until others have ended; with none in flight: whether there is too little."""
-        return self._budget.must_wait(*expected, now=0.0)
+        return any(expected) and self._budget.must_wait(*expected, now=0.0)
 
     def reserve(self, expected: Expected) -> float:
         """Reserve what rows may cost; return it for `settle`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import pickle
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -23,7 +25,6 @@ from byzer_magic.data.rows import Row, Rows, names_of
 from byzer_magic.data.schema import Shape
 from byzer_magic.data.sums import Sums
 from byzer_magic.data.table import Table
-from byzer_magic.data.template import NotAskable
 from byzer_magic.data.wanted import Wanted
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
@@ -88,13 +89,21 @@ class Run:
             )
         return Purse(self._wanted.budget, self.price, self.sums, self.requests)
 
+    def known(self, requests: Sequence[Request]) -> list[bool]:
+        """Return for each request whether the journal has its answer."""
+        if self.kept is None:
+            return [False] * len(requests)
+        forms = [self.asker.forms(request) for request in requests]
+        found = iter(self.kept.known([form for several in forms for form in several]))
+        return [sum(next(found) for _form in several) > 0 for several in forms]
+
     def requests(self, rows: Sequence[Row]) -> list[Request]:
-        """Return the requests for rows, without those that cannot be asked about."""
+        """Return the requests that rows cost, without those that cannot be made, or whose answers are known."""
         found = []
         for row in rows:
-            with contextlib.suppress(NotAskable):
+            with contextlib.suppress(Exception):  # it becomes the row's own error when it is asked about
                 found.append(self.asker.request(row))
-        return found
+        return [request for request, known in zip(found, self.known(found), strict=True) if not known]
 
     async def _ask(self, rows: Sequence[Row]) -> list[Any]:
         async with self._alone(rows):
@@ -167,5 +176,12 @@ def _name(row: Row) -> Row:
     try:
         hash(row)
     except TypeError:  # lists of documents, arrays of pixels
-        return (repr(row),)
+        return (_digest(row),)
     return row
+
+
+def _digest(row: Row) -> Any:
+    try:
+        return hashlib.blake2b(pickle.dumps(row), digest_size=16).digest()
+    except Exception:  # noqa: BLE001 - what cannot be written is equal to nothing
+        return id(row)

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from byzer_magic.data import columns
 from byzer_magic.data.columns import Column
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _
 
 Make = Callable[[], Column]
 
@@ -46,6 +48,9 @@ def of_type(kind: Any, out: str | None) -> Shape:
         kind: a model, a dataclass, a TypedDict: a column for each field; any other type: one column.
         out: the column; where there are several, what their names begin with; None for the names of the fields.
 
+    Raises:
+        CommandError: a field would have the column of the errors.
+
     Example:
         >>> @dataclasses.dataclass
         ... class City:
@@ -70,7 +75,14 @@ def of_type(kind: Any, out: str | None) -> Shape:
     prefix = f"{out}_" if out else ""
     names = tuple(prefix + name for name in fields) if len(fields) > 1 or not out else (out,)
     makers = tuple(map(_maker, fields.values()))
-    return Shape(names=names, makers=makers, split=split, error=f"{out or 'map'}_error")
+    error = f"{out or 'map'}_error"
+    if error in names:
+        raise CommandError(
+            _("The column {name} would have both a field of {type} and the errors of rows.",
+              name=error, type=getattr(kind, "__name__", str(kind))),
+            _("Choose another name with out=, or leave it out."),
+        )  # fmt: skip
+    return Shape(names=names, makers=makers, split=split, error=error)
 
 
 def _fields(kind: Any) -> dict[str, Any]:

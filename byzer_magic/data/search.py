@@ -32,7 +32,7 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
     frame = as_frame(rows)
     name = column or _column(frame)
     cells = _cells(frame, name)
-    known = np.array([cell is not None and not isinstance(cell, float) for cell in cells], bool)
+    known = np.array([not arguments.is_missing(cell) for cell in cells], bool)
     matrix = _matrix([cell for cell, is_known in zip(cells, known, strict=True) if is_known], name)
     vector = _embedded(query, frame, name, model)
     if len(matrix) and matrix.shape[1] != len(vector):

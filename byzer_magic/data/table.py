@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byzer_magic.data.columns import Column, Texts
+from byzer_magic.data.columns import Column, Texts, as_objects
 from byzer_magic.data.rows import names_of
 from byzer_magic.data.schema import Shape
 from byzer_magic.errors import ByzerError, CommandError
@@ -32,8 +32,12 @@ class Table:
         """Take a row's cells, or the error in their place."""
         failed = isinstance(value, Exception)
         cells = (None,) * len(self._columns) if failed else value
-        for column, cell in zip(self._columns, cells, strict=True):
-            column.add(cell)
+        for place, cell in enumerate(cells):
+            try:
+                self._columns[place].add(cell)
+            except (KeyError, OverflowError, TypeError, ValueError):  # of another type than the others: no row is lost
+                self._columns[place] = as_objects(self._columns[place])
+                self._columns[place].add(cell)
         self._errors.add(words(value) if failed else None)
         self.answered += not failed
 

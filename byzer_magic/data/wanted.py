@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,9 +45,9 @@ class Wanted:
         """
         for name in ("concurrency", "budget"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, numbers.Real) and float(value) > 0):
                 raise CommandError(
-                    _("{name} is {value}, which is not above 0.", name=name, value=arguments.shown(value)),
+                    _("{name} is {value}, which is not a number above 0.", name=name, value=arguments.shown(value)),
                     _("Leave it out for no limit."),
                 )
         arguments.options(self.options)
@@ -63,14 +64,14 @@ class Wanted:
             CommandError: the arguments do not fit the model or the rows.
         """
         capability = self._capability(capabilities)
-        columns = {name: text for name in ("image", "audio") if (text := getattr(self, name)) is not None}
+        columns = {name: str(label) for name in ("image", "audio") if (label := getattr(self, name)) is not None}
         documents = None
         if isinstance(self.documents, str):
             columns["documents"] = self.documents
         elif self.documents is not None:
             documents = tuple(arguments.texts(self.documents, "documents"))
         for argument, column in columns.items():
-            check_column(str(column), names, _("{argument} is {column}", argument=argument, column=repr(column)))
+            check_column(column, names, _("{argument} is {column}", argument=argument, column=repr(column)))
         self._check(capability, columns)
         return Question(
             capability=capability,

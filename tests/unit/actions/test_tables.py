@@ -14,6 +14,7 @@ from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.commands import parser
 from byzer_magic.errors import CommandError
+from tests.unit.data.test_datasets import Dataset
 from tests.unit.data.test_frames import Deployed, echo
 
 
@@ -79,3 +80,12 @@ def test_map_of_a_file(ending: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_map_says_what_a_shell_needs(command: str, message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run(command)
+
+
+def test_map_says_that_a_table_cannot_be_written(tmp_path: Path) -> None:
+    space = {"rows": pd.DataFrame({"text": ["a"], "data": [object()]})}
+    with pytest.raises(CommandError, match="Cannot write") as caught:
+        run(f'map --model m --df rows --prompt "Say {{text}}" --output_file {tmp_path / "out.parquet"}', space)
+    assert "not paid twice" in str(caught.value.hint)
+    with pytest.raises(CommandError, match="Ray Dataset, which --output_file does not write"):
+        run(f"map --model m --df rows --prompt x --output_file {tmp_path / 'out.csv'}", {"rows": Dataset()})

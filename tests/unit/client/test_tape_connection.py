@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 
 import byzer_magic as bz
@@ -18,12 +19,13 @@ from byzer_magic import cli, errors
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client import current
+from byzer_magic.client import current, structured
 from byzer_magic.client.journaling import SCOPE
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.tape_connection import paced
+from byzer_magic.client.typed import Typed
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.commands.registry import LISTED, REGISTRY
 from byzer_magic.compat.llm import ByzerLLM
@@ -281,3 +283,26 @@ def test_a_slow_reader_does_not_add_to_the_pace() -> None:
 
     asyncio.run(read())
     assert slept == [0.4], "the others were late already"
+
+
+def test_rows_that_had_failed_and_schemas_that_were_refused_are_replayed(tape: Path) -> None:
+    class Mood(pydantic.BaseModel):
+        mood: str
+
+    refused = {"status": FAILED, "error": errors.to_wire(errors.BadRequest("That is refused."))}
+    told = [structured.with_text(hello(f"Classify: {text}").messages, Typed(Mood).instruction) for text in "ab"]
+    plain = [ChatRequest(messages=messages) for messages in told]
+    entries = [recorded("m", request, '{"mood": "good"}') for request in plain]
+    entries += [recorded("m", structured.with_schema(plain[0], Typed(Mood)), **refused)]
+    entries += [recorded("bge", EmbedRequest(texts=[text]), method="embed", **refused) for text in "ab"]
+    entries += [recorded("bge", EmbedRequest(texts=["c"]), method="embed",
+                         pieces=[(0.1, EmbeddingBatch(0, 2, np.ones(2, "<f4").tobytes()))])]  # fmt: skip
+    REPLAY.start(str(written(tape.parent, entries)), 0)
+    try:
+        frame = pd.DataFrame({"text": ["a", "b", "c"]})
+        found = bz.model("bge").map(frame, "{text}")
+        assert found.embedding_error.notna().tolist() == [True, True, False]
+        found = bz.model("m").map(frame.iloc[:2], "Classify: {text}", schema=Mood)
+        assert found.mood.tolist() == ["good", "good"], "only the first one was asked with the schema"
+    finally:
+        REPLAY.as_set()

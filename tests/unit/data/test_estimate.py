@@ -10,7 +10,7 @@ import pytest
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import prices
 from byzer_magic.data.asking import Chat, Question
-from byzer_magic.data.estimate import estimated, none_known
+from byzer_magic.data.estimate import estimated
 from byzer_magic.data.rows import Rows
 from byzer_magic.data.template import Template
 from byzer_magic.types import Request
@@ -40,6 +40,6 @@ def test_estimate_counts_what_is_known_equal_and_missing() -> None:
 
 def test_estimate_without_a_journal_and_without_a_price() -> None:
     frame = pd.DataFrame({"text": ["a", "a"]})
-    found = estimated(Rows(frame, ["text"]), asker({}), None, none_known, once=False)
+    found = estimated(Rows(frame, ["text"]), asker({}), None, lambda requests: [False] * len(requests), once=False)
     assert (found.to_ask, found.answer_tokens, found.cost) == (2, 1000, None)
     assert repr(found).endswith("price unknown")

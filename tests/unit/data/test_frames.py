@@ -168,6 +168,7 @@ def test_map_ranks_transcribes_and_says_what_a_capability_needs(tmp_path: Any) -
         ({"prompt": "{text}", "image": "photo"}, "image is 'photo', which is not a column"),
         ({"prompt": "{text}", "concurrency": 0}, "concurrency is 0"),
         ({"prompt": "{text}", "budget": -1}, "budget is -1"),
+        ({"prompt": "{text}", "concurrency": "8"}, "concurrency is '8', which is not a number"),
         ({"prompt": "{text}", "capability": "chats"}, "not a capability"),
         ({"prompt": "{text}", "documents": ["a"], "schema": Review}, "does not take documents"),
         ({}, "chat needs prompt"),
@@ -296,3 +297,89 @@ def test_map_interrupted_returns_what_is_done(project: Path, monkeypatch: pytest
     found = asked.map(pd.DataFrame({"text": ["a", "b"]}), "{text}")
     assert found.response.tolist() == ["Echo: a", "Echo: b"]
     assert "Interrupted. 2 of 2 rows" in lines[-1]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("same_size", [True, False])
+def test_embeddings_of_a_deployment_that_is_updated_meanwhile_are_not_known_as_those_of_the_model_before(
+    same_size: bool,
+) -> None:
+    def embedding(digest: str, answer: Any) -> Model:
+        found = journaled(answer, capabilities=("embed",))
+        found.manager.digest = digest  # type: ignore[attr-defined]
+        return found
+
+    def of(request: Any, size: int) -> list[EmbeddingBatch]:
+        return [EmbeddingBatch(0, size, np.full((len(request.texts), size), size, "<f4").tobytes())]
+
+    def updated(request: Any) -> list[EmbeddingBatch]:
+        if len(sent(asked)) < 3:
+            return of(request, 2)
+        asked.manager.digest = "new"  # type: ignore[attr-defined]
+        return of(request, 2 if same_size else 3)
+
+    asked = embedding("old", updated)
+    texts = pd.DataFrame({"text": [f"text {number}" for number in range(256)]})
+    found = asked.map(texts, "{text}", concurrency=1)
+    assert [len(cell) for cell in found.embedding] == [2] * 128 + [2 if same_size else 3] * 128
+    assert found.embedding_error.isna().all()
+    again = embedding("old", lambda request: of(request, 2))
+    again.map(texts, "{text}")
+    assert sum(len(request.texts) for request in sent(again)) == 128
+
+
+@pytest.mark.usefixtures("project")
+def test_rows_of_a_type_are_known_also_where_the_provider_refuses_schemas() -> None:
+    def refuses(request: Any) -> str | Exception:
+        return errors.BadRequest("Unknown: response_format") if "response_format" in request.options else answer
+
+    answer, texts = '{"label": "pos", "stars": 5}', pd.DataFrame({"text": list("abc")})
+    for provider in (answer, refuses):
+        journaled(provider).map(texts, "Classify: {text}", schema=Review)
+        gone = journaled(errors.ProviderUnavailable("The provider is gone."))
+        assert gone.map(texts, "Classify: {text}", schema=Review, dry_run=True).known == 3
+        assert gone.map(texts, "Classify: {text}", schema=Review).stars.tolist() == [5, 5, 5]
+        assert sent(gone) == []
+        journaling.JOURNAL.store(gone.manager.settings).clear()
+
+
+@pytest.mark.usefixtures("project")
+def test_rows_that_are_known_need_no_budget() -> None:
+    texts = pd.DataFrame({"text": ["x" * 4_000 + str(number) for number in range(5)]})
+    first = priced("y" * 400)
+    first.manager.digest = "gpt-4o"  # type: ignore[attr-defined]
+    assert first.map(texts, "{text}").response.notna().all()
+    second = priced("y" * 400)
+    second.manager.digest = "gpt-4o"  # type: ignore[attr-defined]
+    assert second.map(texts, "{text}", budget=1e-6).response.notna().all()
+    assert sent(second) == []
+
+
+def test_cell_that_cannot_be_written_is_an_error_of_its_row_also_with_a_budget() -> None:
+    frame = pd.DataFrame({"thing": [{"a": 1}, {(1, 2): 3}, {"b": 2}]})
+    found = priced("yes").map(frame, "{thing}", budget=1.0)
+    assert found.response.fillna("-").tolist() == ["yes", "-", "yes"]
+    assert found.response_error[1].startswith("TypeError: keys must be str")
+    assert model(echo).map(frame, "{thing}", dry_run=True).to_ask == 2
+
+
+def test_columns_of_arguments_may_have_numbers_as_names() -> None:
+    found = model([TranscriptChunk("hello")], capabilities=("transcribe",)).map(
+        pd.DataFrame([["/none.wav", 1]]), audio=0, out="text"
+    )
+    assert "none.wav" in found.text_error[0]
+
+
+class Shouted(pydantic.BaseModel):
+    label: Literal["pos", "neg"]
+    stars: int
+
+    @pydantic.field_serializer("stars", "label", when_used="unless-none")
+    def louder(self, value: Any) -> str:
+        return f"{value}!"
+
+
+def test_map_keeps_values_that_do_not_fit_their_column() -> None:
+    found = model('{"label": "pos", "stars": 5}').map(pd.DataFrame({"text": ["a", None]}), "{text}", schema=Shouted)
+    assert found[["label", "stars"]].iloc[0].tolist() == ["pos!", "5!"]
+    assert found.map_error.notna().tolist() == [False, True]

@@ -13,6 +13,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from byzer_magic.data import schema
+from byzer_magic.errors import CommandError
 
 
 class Mood(enum.Enum):
@@ -93,3 +94,14 @@ def test_type_with_one_field_fills_the_column_that_is_named() -> None:
 )
 def test_other_types_have_one_column_of_objects(kind: Any, value: Any) -> None:
     assert series(kind, [value], "x").x.tolist() == [[1]]
+
+
+class Checked(pydantic.BaseModel):
+    verdict: str
+    error: str | None = None
+
+
+def test_field_that_would_take_the_column_of_the_errors_is_refused() -> None:
+    assert schema.of_type(Checked, None).names == ("verdict", "error")
+    with pytest.raises(CommandError, match="review_error would have both a field of Checked and the errors"):
+        schema.of_type(Checked, "review")

@@ -53,6 +53,8 @@ def test_search_of_a_column_that_others_have_made() -> None:
     with pytest.raises(errors.CommandError, match="not embeddings of one size"):
         search(pd.DataFrame({"v": [[1.0], [1.0, 2.0]]}), [1.0], column="v")
     assert len(search(pd.DataFrame({"v": []}), [1.0], column="v")) == 0
+    missing = pd.DataFrame({"v": [[1.0, 0.0], None, pd.NA, float("nan"), pd.NaT]})  # Ray Data makes NA of None
+    assert search(missing, [1.0, 0.0], column="v").index.tolist() == [0]
 
 
 @settings(max_examples=50)
