@@ -2,10 +2,10 @@
 
     python benchmarks/map.py [--quick] [--only rate,memory,ray] [--rows 1000000]
 
-Our own provider (provider.py, a separate process) answers each request after 50 ms. *By hand* is an asyncio loop with
-aiohttp, 64 requests in flight, that writes into a list; *map* is `Model.map` on a deployment of 4 workers with 16
-slots, with and without the journal. They take turns, so that whatever else the machine does meets all; figures are
-medians.
+Our own provider (provider.py, a separate process) answers each request after 50 ms, or after 500 ms. *By hand* is an
+asyncio loop with aiohttp, 64 requests in flight, that writes into a list; *map* is `Model.map` on a deployment of 4
+workers with 16 slots, with and without the journal. They take turns, so that whatever else the machine does meets all;
+figures are medians.
 `ray` compares `Model.map` over a Ray Dataset with the HTTP processor of `ray.data.llm`, batches of 64 requests at once.
 `memory` maps a million rows, which a stand-in for the deployment answers at once, in a process of its own.
 """
@@ -31,6 +31,9 @@ from tables import machine, print_columns
 from ways import ALIAS, Ways, private_ray, provider, say
 
 SLOTS, WAIT_MS = 64, 50
+WAITS_MS = {50: 1, 500: 4}
+"""How long the provider takes, and by how much fewer rows there are: 50 ms show what a row costs here, half a second is
+what a short answer of a model takes."""
 ROWS, QUICK_ROWS = 6_000, 2_000
 RAY_ROWS = 6_000
 PROMPT = "wait:{wait} {text}"
@@ -52,7 +55,9 @@ def timed(rows: int, work: Callable[[], object]) -> Measured:
 
 def by_hand(url: str, frame: Any) -> list[str]:
     """Ask about each row as one would by hand."""
-    return asyncio.run(_by_hand(url, [PROMPT.format(wait=WAIT_MS, text=text) for text in frame.text]))
+    return asyncio.run(
+        _by_hand(url, [PROMPT.format(wait=wait, text=text) for wait, text in frame.itertuples(index=False)])
+    )
 
 
 async def _by_hand(url: str, prompts: list[str]) -> list[str]:
@@ -76,20 +81,28 @@ async def _by_hand(url: str, prompts: list[str]) -> list[str]:
 # ---- the measurements
 
 
-def frame_of(rows: int, mark: str) -> Any:
+def frame_of(rows: int, mark: str, wait: int = WAIT_MS) -> Any:
     """Return rows that no other round has."""
     import pandas as pd
 
-    return pd.DataFrame({"wait": WAIT_MS, "text": [f"{mark} {number}" for number in range(rows)]})
+    return pd.DataFrame({"wait": wait, "text": [f"{mark} {number}" for number in range(rows)]})
 
 
 def rates(url: str, rows: int, rounds: int) -> list[list[str]]:
-    """Compare a map with a loop by hand, in turns."""
+    """Compare a map with a loop by hand, in turns, with a fast and with a usual provider."""
+    lines = [["provider", "", "rows/s", "of by hand", "CPU us a row"]]
+    for wait, fewer in WAITS_MS.items():
+        lines += _rates(url, rows // fewer, rounds, wait)
+    return lines
+
+
+def _rates(url: str, rows: int, rounds: int, wait: int) -> list[list[str]]:
     import byzer_magic
 
-    model, found = byzer_magic.model(ALIAS), {name: [] for name in ("by hand", "map", "map, journal")}  # type: ignore[var-annotated]
+    found: dict[str, list[Measured]] = {name: [] for name in ("by hand", "map", "map, journal")}
+    model = byzer_magic.model(ALIAS)
     for number in range(rounds + 1):
-        frame = frame_of(rows, f"round {number}")
+        frame = frame_of(rows, f"{wait} ms, round {number}", wait)
         turns: dict[str, Callable[[], Any]] = {
             "by hand": lambda frame=frame: by_hand(url, frame),
             "map": lambda frame=frame: model.map(frame, PROMPT, journal=False),
@@ -99,11 +112,11 @@ def rates(url: str, rows: int, rounds: int) -> list[list[str]]:
             measured = timed(rows, work)
             if number:  # the first one warms up
                 found[name].append(measured)
-    lines = [["", "rows/s", "of by hand", "CPU us a row"]]
+    lines = []
     for name, measured in found.items():
         ratios = [each[0] / hand[0] for each, hand in zip(measured, found["by hand"], strict=True)]
         speed, cpu = (statistics.median(each[index] for each in measured) for index in range(2))
-        lines.append([name, f"{speed:,.0f}", f"x {statistics.median(ratios):.3f}", f"{cpu:.0f}"])
+        lines.append([f"{wait} ms", name, f"{speed:,.0f}", f"x {statistics.median(ratios):.3f}", f"{cpu:.0f}"])
     return lines
 
 
