@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -181,26 +182,31 @@ def export(context: Context, item: specs.JournalExportSpec) -> None:
             lazy_gettext("Add --force to overwrite it, or choose another name."),
         )
     store = _store(context)
-    entries, missing = [], 0
     notebook = _this_notebook() if item.this_notebook else ""
-    for entry in store.search(item.text or "", alias=item.model or "", notebook=notebook, oldest_first=True):
-        try:
-            entries.append(store.whole(entry))
-        except FileNotFoundError:
-            missing += 1
+    count = missing = 0
+
+    def entries() -> Iterator[Entry]:
+        nonlocal count, missing
+        for entry in store.walk(item.text or "", alias=item.model or "", notebook=notebook):
+            if entry is not None:
+                count += 1
+                yield entry
+            else:
+                missing += 1
+
     try:
-        writing.write(path, b"".join(tape.lines(entries)))
+        writing.write(path, tape.lines(entries()))
     except OSError as err:
         raise CommandError(
             lazy_gettext("Cannot write {path}: {reason}.", path=item.path, reason=err.strerror or err)
         ) from None
     context.output.say(
-        ngettext("{path}: {count} entry written.", "{path}: {count} entries written.", count=len(entries), path=path)
+        ngettext("{path}: {count} entry written.", "{path}: {count} entries written.", count=count, path=path)
     )
     if missing:
         context.output.say(
-            ngettext("{count} entry was left out: its media are gone.",
-                     "{count} entries were left out: their media are gone.", count=missing)
+            ngettext("{count} entry was left out: it is damaged, or its media are gone.",
+                     "{count} entries were left out: they are damaged, or their media are gone.", count=missing)
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from byzer_magic.files.paths import expanded
@@ -41,10 +42,14 @@ def check(path: str | Path) -> None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
-def write(path: str | Path, data: bytes) -> None:
+def write(path: str | Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file: all of it or nothing, so that what was there before is lost only for what takes its place.
 
     Devices, pipes and files whose folder is not writable are written in place.
+
+    Args:
+        path: the file.
+        data: what is to be in it, whole or in pieces.
 
     Raises:
         OSError: it cannot be written.
@@ -52,8 +57,10 @@ def write(path: str | Path, data: bytes) -> None:
     check(path)
     target = _target(expanded(path))
     in_place = target.exists() and not (target.is_file() and os.access(target.parent, os.W_OK | os.X_OK))
+    pieces = [data] if isinstance(data, bytes) else data
     if in_place:
-        target.write_bytes(data)
+        with target.open("wb") as file:
+            file.writelines(pieces)
         return
     beside = target.with_name(f".{secrets.token_hex(8)}.part")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -61,7 +68,7 @@ def write(path: str | Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             if target.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
-            file.write(data)
+            file.writelines(pieces)
         beside.replace(target)
     except BaseException:  # nothing is left behind, whatever it is
         with contextlib.suppress(OSError):

@@ -17,6 +17,8 @@ COLUMNS = (
     "prompt_tokens", "completion_tokens", "cost", "currency", "usage", "ttft", "total", "queued", "worker", "status",
     "error", "face", "notebook", "cell", "request_id",
 )  # fmt: skip
+WITHOUT_PIECES = ", ".join(["id", *(f"x'' AS {name}" if name == "pieces" else name for name in COLUMNS)])
+"""The columns where only what is shown of an entry is wanted: most of its bytes are its pieces."""
 INSERT = f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 LEVEL = 1
 """Of compression: the pieces of a stream are much the same, so that the fastest one saves most already."""
@@ -55,7 +57,8 @@ def entry(row: sqlite3.Row) -> Entry:
     return Entry(
         id=row["id"], key=row["key"], asked=row["asked"], sample=row["sample"], at=row["at"], alias=row["alias"],
         provider=row["provider"], title=row["title"], method=row["method"], request=row["request"],
-        prompt=row["prompt"], answer=row["answer"], pieces=_pieces.decode(zlib.decompress(row["pieces"])),
+        prompt=row["prompt"], answer=row["answer"],
+        pieces=_pieces.decode(zlib.decompress(row["pieces"])) if row["pieces"] else [],
         usage=_usage.decode(row["usage"]) if row["usage"] else None, ttft=row["ttft"], total=row["total"],
         queued=row["queued"], worker=row["worker"], status=row["status"],
         error=msgspec.json.decode(row["error"]) if row["error"] else None,

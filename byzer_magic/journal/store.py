@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ MOST_AT_ONCE = 500
 """Entries of one transaction."""
 CHECK_EVERY = 1000
 """After so many entries of a process, its bounds are kept again."""
+WALK_AT_ONCE = 50
+"""Entries that are read together where all are wanted."""
 AT_ONCE = 500
 """Keys that are looked up in one query; SQLite takes 999 values."""
 
@@ -213,35 +215,50 @@ class Store:
         alias: str = "",
         status: str = "",
         notebook: str = "",
-        cell: str = "",
-        since: float = 0.0,
         number: int = 0,
         limit: int = -1,
-        oldest_first: bool = False,
     ) -> list[Entry]:
-        """Return entries, the newest first, with references in the place of media (see `whole`).
+        """Return entries, the newest first, without their pieces (see `walk`).
 
         Args:
             text: is in the request or in the answer; case does not matter in English.
             alias: what was asked.
             status: ``complete``, ``interrupted`` or ``failed``.
             notebook: the path of the notebook.
-            cell: the id of the cell.
-            since: not older, in seconds since 1970.
             number: only the entry of this id.
             limit: at most so many; -1: all.
-            oldest_first: the oldest first.
 
         Raises:
             JournalError: the journal cannot be read.
         """
-        given = {"alias": alias, "status": status, "notebook": notebook, "cell": cell, "id": number}
-        where = [f"{name} = :{name}" for name, value in given.items() if value]
-        where += ["at >= :since"] if since else []
-        where += ["(instr(lower(request), :text) OR instr(lower(answer), :text))"] if text else []
-        order = "ASC" if oldest_first else "DESC"
-        query = f"SELECT * FROM entries WHERE {' AND '.join(where) or '1'} ORDER BY id {order} LIMIT :limit"  # noqa: S608 - names of ours
-        return self._rows(query, {**given, "since": since, "text": text.lower(), "limit": limit})
+        given = {"alias": alias, "status": status, "notebook": notebook, "id": number}
+        query = f"SELECT {rows.WITHOUT_PIECES} FROM entries WHERE {_where(text, given)} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - names of ours
+        return self._rows(query, {**given, "text": text.lower(), "limit": limit})
+
+    def walk(self, text: str = "", *, alias: str = "", notebook: str = "") -> Iterator[Entry | None]:
+        """Yield whole entries, the oldest first; None for one that is damaged, or whose media are gone.
+
+        A few at a time are in memory, however many there are.
+
+        Args:
+            text: as in `search`, like the others.
+            alias: what was asked.
+            notebook: the path of the notebook.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        given = {"alias": alias, "notebook": notebook}
+        where = f"{_where(text, given)} AND id > :last"
+        query = f"SELECT * FROM entries WHERE {where} ORDER BY id LIMIT {WALK_AT_ONCE}"  # noqa: S608 - names of ours
+        last = 0
+        while found := self._raw(query, {**given, "text": text.lower(), "last": last}):
+            for row in found:
+                try:
+                    yield self.whole(rows.entry(row))
+                except (FileNotFoundError, zlib.error, ValueError):
+                    yield None
+            last = found[-1]["id"]
 
     def whole(self, entry: Entry) -> Entry:
         """Return an entry with the bytes of its audio and images.
@@ -326,6 +343,13 @@ class Store:
                 if writing.execute("SELECT 1 FROM media WHERE digest = ?", (digest,)).fetchone() is None:
                     self.media.delete([digest])
         return removed
+
+
+def _where(text: str, given: dict[str, Any]) -> str:
+    """Return the condition of a search: the columns that are given, and a text."""
+    where = [f"{name} = :{name}" for name, value in given.items() if value]
+    where += ["(instr(lower(request), :text) OR instr(lower(answer), :text))"] if text else []
+    return " AND ".join(where) or "1"
 
 
 _stores: dict[tuple[int, Path], Store] = {}

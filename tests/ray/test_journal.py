@@ -72,7 +72,7 @@ def test_what_was_asked_is_not_asked_again(manager: Manager, provider: Process, 
 
 
 def _check_entries(store: Store) -> None:
-    entries = store.search(oldest_first=True)
+    entries = [entry for entry in store.walk() if entry]
     assert [(entry.sample, entry.status) for entry in entries] == [
         (0, "complete"),
         (1, "complete"),

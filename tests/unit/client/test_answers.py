@@ -163,7 +163,8 @@ async def test_an_answer_whose_process_was_killed_is_in_the_journal_once_it_was_
         for _ in range(2):
             await asyncio.sleep(0.3)
             await (await attached(pools)).run()
-    [entry] = store.search()
+    [entry] = store.walk()
+    assert entry is not None
     assert (entry.answer, entry.status, entry.prompt) == ("Because.", "complete", "Why?")
     assert abs(entry.at - sent) < 1, "when it was asked, and not when it was attached"
     assert 0.01 < (entry.ttft or 0) < entry.total < 0.3, "at the pace at which it came"

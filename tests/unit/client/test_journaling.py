@@ -54,5 +54,5 @@ async def test_answer_of_a_model_that_took_over_is_not_one_of_the_model_before(t
     same = Updated("old")
     assert await answer(same, store) == await answer(same, store) == "Because."
     assert same.asked == 1
-    assert [bool(entry.key) for entry in store.search(oldest_first=True)] == [False, False, True]
+    assert [bool(entry.key) for entry in store.walk() if entry] == [False, False, True]
     store.close()

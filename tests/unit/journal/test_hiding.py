@@ -65,5 +65,6 @@ def test_nothing_of_it_is_in_the_files(tmp_path: Path, monkeypatch: pytest.Monke
     data = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert SECRET.encode() not in data
     assert b"a-token-without" not in data
-    (found,) = Store.open(tmp_path).search()
+    (found,) = Store.open(tmp_path).walk()
+    assert found is not None
     assert "".join(item.text for _, item in found.pieces) == "***"  # type: ignore[union-attr]

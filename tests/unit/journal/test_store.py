@@ -26,7 +26,7 @@ from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys, tape
 from byzer_magic.journal.bounds import Bounds
 from byzer_magic.journal.entry import FAILED, Entry, Origin
-from byzer_magic.journal.store import Store, project_folder, project_store
+from byzer_magic.journal.store import WALK_AT_ONCE, Store, project_folder, project_store
 from byzer_magic.types import AudioChunk, ChatChunk, ImageItem, Routed, Usage
 
 
@@ -117,7 +117,8 @@ def test_search_finds_in_prompts_and_answers(store: Store) -> None:
     assert [found.key for found in store.search("invoice")] == ["b", "a"]
     assert [found.key for found in store.search("50%")] == ["c"]
     assert [found.key for found in store.search("_")] == []
-    assert [found.key for found in store.search(limit=2, oldest_first=True)] == ["a", "b"]
+    assert [found.key for found in store.search(limit=2)] == ["c", "b"]
+    assert [found.key for found in store.walk() if found] == ["a", "b", "c"]
 
 
 def test_what_cannot_be_written_fails_alone(store: Store) -> None:
@@ -170,7 +171,7 @@ def test_tape_holds_entries_with_their_media(store: Store, tmp_path: Path) -> No
     store.add(
         entry(pieces=[(0.0, ImageItem("image/png", bytes(5000))), (0.5, ImageItem(url="https://e.org/x"))])
     ).result(5)
-    whole = [store.whole(found) for found in store.search()]
+    whole = [found for found in store.walk() if found]
     path = tmp_path / "tape.jsonl"
     path.write_bytes(b"".join(tape.lines(whole)))
     assert list(tape.read(path)) == whole
@@ -215,7 +216,7 @@ def test_many_processes_write_at_once_and_are_killed(tmp_path: Path) -> None:
     assert store.has(told) == set(told)
     with sqlite3.connect(store.path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    assert all(found.pieces for found in store.search())
+    assert all(found and found.pieces for found in store.walk())
 
 
 def test_nothing_of_what_was_removed_is_left_in_the_files(store: Store) -> None:
@@ -304,5 +305,16 @@ def test_damaged_entry_is_an_error_of_the_journal(store: Store) -> None:
     store.add(entry()).result(10)
     with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("UPDATE entries SET pieces = ?", (b"\x78nothing",))
+    store.add(entry("other")).result(10)
     with pytest.raises(JournalError, match=re.escape("cannot be used")):
         store.find("k")
+    assert [found.key for found in store.search()] == ["other", "k"], "it is shown"
+    assert [found and found.key for found in store.walk()] == [None, "other"], "the others can be exported"
+
+
+def test_more_entries_than_are_read_at_once_are_walked_through(store: Store) -> None:
+    for number in range(WALK_AT_ONCE + 1):
+        done = store.add(entry(str(number), alias="even" if number % 2 == 0 else "odd"))
+    done.result(10)
+    assert [found.key for found in store.walk() if found] == [str(number) for number in range(WALK_AT_ONCE + 1)]
+    assert len(list(store.walk(alias="even"))) == WALK_AT_ONCE // 2 + 1
