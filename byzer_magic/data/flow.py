@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from byzer_magic import errors
 from byzer_magic.data.pace import Pace
-from byzer_magic.data.purse import Purse
 from byzer_magic.data.rows import Row
+from byzer_magic.data.run_budget import RunBudget
 from byzer_magic.data.sums import Sums
 from byzer_magic.data.template import NotAskable
 from byzer_magic.errors import ByzerError
@@ -72,7 +72,7 @@ class Flow:
         pace: how many requests may be in flight.
         sums: counts what is done.
         at_once: rows of one request.
-        purse: what may be spent.
+        budget: what may be spent.
         clock: returns the time, in seconds.
         sleep: waits for so many seconds.
     """
@@ -86,7 +86,7 @@ class Flow:
         sums: Sums,
         *,
         at_once: int = 1,
-        purse: Purse | None = None,
+        budget: RunBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -95,7 +95,7 @@ class Flow:
         self.out_of_money = False
         self._rows: Iterator[Row] = iter(rows)
         self._ask, self._sink, self._pace, self._sums = ask, sink, pace, sums
-        self._at_once, self._purse = at_once, purse
+        self._at_once, self._budget = at_once, budget
         self._clock, self._sleep = clock, sleep
         self._taken = self._given = 0
         """Groups of rows that have been begun, and that the sink has."""
@@ -150,8 +150,8 @@ class Flow:
             self._sizes[number] = len(rows)
             reserved = await self._afford(rows)
             values = None if reserved is None else await self._values(rows)
-            if self._purse is not None and reserved is not None:
-                self._purse.settle(reserved)
+            if self._budget is not None and reserved is not None:
+                self._budget.settle(reserved)
             self._put(number, values)
 
     async def _turn(self, *, new: bool) -> bool:
@@ -185,17 +185,17 @@ class Flow:
 
     async def _afford(self, rows: Sequence[Row]) -> float | None:
         """Reserve what rows may cost; None where there is not so much left."""
-        if self._purse is None:
+        if self._budget is None:
             return 0.0
-        expected = self._purse.expected(rows)
-        while self._purse.must_wait(expected):
-            if not self._purse.running:
+        expected = self._budget.expected(rows)
+        while self._budget.must_wait(expected):
+            if not self._budget.running:
                 self.out_of_money = True
                 self._wake()
             if self._stopped:
                 return None
             await self._changed()
-        return self._purse.reserve(expected)
+        return self._budget.reserve(expected)
 
     async def _values(self, rows: Sequence[Row]) -> list[Any] | None:
         """Return the values of rows, errors among them; None where they are not answered."""

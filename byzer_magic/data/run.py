@@ -20,8 +20,8 @@ from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
 from byzer_magic.data.flow import Flow
 from byzer_magic.data.kept import Kept, kept_for
 from byzer_magic.data.pace import Pace
-from byzer_magic.data.purse import Purse
 from byzer_magic.data.rows import Row, Rows, names_of
+from byzer_magic.data.run_budget import RunBudget
 from byzer_magic.data.schema import Shape
 from byzer_magic.data.sums import Sums
 from byzer_magic.data.table import Table
@@ -76,10 +76,10 @@ class Run:
         self.table = Table(self.shape)
         self.pace = Pace(wanted.concurrency or in_flight(stat))
         self.flow = Flow(
-            self.rows, self._ask, self.table, self.pace, self.sums, at_once=self.asker.at_once, purse=self._purse()
+            self.rows, self._ask, self.table, self.pace, self.sums, at_once=self.asker.at_once, budget=self._budget()
         )
 
-    def _purse(self) -> Purse | None:
+    def _budget(self) -> RunBudget | None:
         if self._wanted.budget is None or self._replayed:
             return None
         if self.price is None:
@@ -87,7 +87,7 @@ class Run:
                 _("The price of {alias} is unknown, so that no budget can be kept.", alias=self.model),
                 _("Leave budget out, and see dry_run=True for the number of rows and tokens."),
             )
-        return Purse(self._wanted.budget, self.price, self.sums, self.requests)
+        return RunBudget(self._wanted.budget, self.price, self.sums, self.requests)
 
     def known(self, requests: Sequence[Request]) -> list[bool]:
         """Return for each request whether the journal has its answer."""

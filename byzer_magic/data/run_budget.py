@@ -1,4 +1,4 @@
-"""What a run may spend: rows are begun while what they may cost is left, those in flight counted."""
+"""The `budget` of a run: rows are begun while what they may cost is left, those in flight counted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Expected = tuple[float, float]
 """What the prompt and the answer of a request may cost."""
 
 
-class Purse:
-    """The money of one run.
+class RunBudget:
+    """What one run may spend; the purse of a project is another thing (`journal.purse`).
 
     Args:
         limit: what may be spent, in the currency of the price.
