@@ -72,7 +72,7 @@ class Question:
         if name not in self.media:
             return None
         found = row[len(self.template.names) + list(self.media).index(name)]
-        if not isinstance(found, list) and arguments.is_missing(found):
+        if (isinstance(found, str) and not found.strip()) or arguments.is_missing(found):
             raise NotAskable(_("The cell in column {name} is missing.", name=self.media[name]))
         return found
 

@@ -41,8 +41,21 @@ def as_frame(value: Any) -> Any:
 
 
 def names_of(frame: Any) -> list[str]:
-    """Return the names of a frame's columns as texts, in their order."""
-    return [str(label) for label in frame.columns]
+    """Return the names of a frame's columns as texts, in their order.
+
+    Where columns have names of several levels, one that was added by a single name goes by that.
+    """
+    return [str(_shortened(label)) for label in frame.columns]
+
+
+def label_of(frame: Any, name: str) -> Any:
+    """Return what a new column of this name is called in a frame, which may have names of several levels."""
+    levels: int = frame.columns.nlevels
+    return name if levels == 1 else (name, *[""] * (levels - 1))
+
+
+def _shortened(label: Any) -> Any:
+    return label[0] if isinstance(label, tuple) and label and not any(part != "" for part in label[1:]) else label
 
 
 class Rows:

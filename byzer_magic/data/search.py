@@ -6,7 +6,7 @@ from typing import Any
 
 from byzer_magic.client import arguments, current
 from byzer_magic.client.model import Model
-from byzer_magic.data.rows import as_frame, names_of
+from byzer_magic.data.rows import as_frame, label_of, names_of
 from byzer_magic.data.table import ATTRIBUTE
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -44,7 +44,7 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
     scores = _cosines(matrix, vector)
     best = np.argsort(-scores, kind="stable")[: max(0, k)]
     found = frame.iloc[np.flatnonzero(known)[best]].copy()
-    found[SCORE] = scores[best]
+    found[label_of(found, SCORE)] = scores[best]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from byzer_magic.data.columns import Column, Texts, as_objects
-from byzer_magic.data.rows import names_of
+from byzer_magic.data.rows import label_of, names_of
 from byzer_magic.data.schema import Shape
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import lazy_gettext as _, localized
@@ -50,7 +50,7 @@ class Table:
         """Return a frame with these columns; the one that was given is not changed."""
         found = frame.copy(deep=False)
         for name, column in zip(self.names, (*self._columns, self._errors), strict=True):
-            found[name] = column.finish()
+            found[label_of(found, name)] = column.finish()
         return found
 
     @property

@@ -156,8 +156,9 @@ def test_map_ranks_transcribes_and_says_what_a_capability_needs(tmp_path: Any) -
         ranked.map(frame, "{q}")
     (tmp_path / "a.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt " + bytes(28))
     heard = model([TranscriptChunk("hello")], capabilities=("transcribe",))
-    found = heard.map(pd.DataFrame({"file": [str(tmp_path / "a.wav"), "/none.wav"]}), audio="file", out="text")
-    assert found.text.fillna("-").tolist() == ["hello", "-"]
+    found = heard.map(pd.DataFrame({"file": [str(tmp_path / "a.wav"), "/none.wav", " "]}), audio="file", out="text")
+    assert found.text.fillna("-").tolist() == ["hello", "-", "-"]
+    assert found.text_error[2] == "The cell in column file is missing."
     assert "none.wav" in found.text_error[1]
 
 

@@ -36,6 +36,9 @@ def test_search_returns_the_nearest_rows_with_their_scores() -> None:
     assert found.score.tolist() == pytest.approx([1, 0.5**0.5, 0])
     assert found.index.tolist() == ["a", "c", "b"]
     assert len(search(embedded(), "north", k=99, model=compass())) == 4
+    levels = pd.DataFrame([["north"], ["east"]], columns=pd.MultiIndex.from_tuples([("a", "x")]))
+    levels = compass().map(levels, "{('a', 'x')}")
+    assert search(levels, [0, 1], k=1).index.tolist() == [0], "it is called ('embedding', '')"
     assert search(embedded(), [0, -5], k=1).text.tolist() == ["south"]
 
 
