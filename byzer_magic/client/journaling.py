@@ -13,7 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
-from byzer_magic.client.collect import collector_for
+from byzer_magic.client.recording import Recording
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext as _
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
 from byzer_magic.log import get_logger
 from byzer_magic.results.pace import Pace
-from byzer_magic.types import Dispatched, FromJournal, Request, Routed, Waiting
+from byzer_magic.types import Dispatched, FromJournal, Request, Routed
 
 if TYPE_CHECKING:
     from byzer_magic.config import Settings
@@ -72,6 +72,8 @@ class How:
     """Whether answers may come from the journal."""
     known: bool = True
     """Whether others may find the answer there."""
+    once: bool = False
+    """Whether to wait where another process asks the same at this moment, so that it is paid once."""
     origin: Origin | None = None
     """Where requests come from; by default what `SCOPE` has."""
 
@@ -209,14 +211,43 @@ async def asked(
     sample = sample_of(alias, request, canonical)
     identity = await asking.identity(alias)
     key = keys.key_of(identity.digest, canonical, sample) if identity and how.known else ""
-    if key and how.read and not how.fresh and (known := _known(asking, store, key)) is not None:
-        yield from_journal(known)
-        if (worker := dispatched(known)) is not None:
-            yield worker
-        for _seconds, item in known.pieces:
-            yield item
-        return
-    recording = Recording(_entry(alias, request, canonical, sample, request_id, identity, key), request)
+    looks = bool(key) and how.read and not how.fresh
+    known = _known(asking, store, key) if looks else None
+    async with store.locks.held(key) if looks and how.once and known is None else nullcontext():
+        if looks and how.once and known is None:  # perhaps another process has asked meanwhile
+            known = _known(asking, store, key)
+        if known is not None:
+            for item in _items_of(known):
+                yield item
+            return
+        recording = Recording(_entry(alias, request, canonical, sample, request_id, identity, key), request)
+        asked_now = _recorded(asking, store, alias, request, identity, recording, send)
+        async with aclosing(asked_now) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                yield item
+
+
+def _items_of(known: Entry) -> Iterator[Any]:
+    """Yield an answer of the journal as it is shown."""
+    yield from_journal(known)
+    if (worker := dispatched(known)) is not None:
+        yield worker
+    for _seconds, item in known.pieces:
+        yield item
+
+
+async def _recorded(
+    asking: Asking,
+    store: Store,
+    alias: str,
+    request: Request,
+    identity: ModelIdentity | None,
+    recording: Recording,
+    send: Send,
+) -> AsyncIterator[Any]:
+    """Yield the response as it arrives, and write it down."""
+    from byzer_magic.journal import keys
+
     status = INTERRUPTED
     error: errors.ByzerError | None = None
     try:
@@ -225,7 +256,7 @@ async def asked(
                 recording.add(item)
                 yield item
         status = COMPLETE
-        if key and not await _is_still(asking, alias, identity, recording.dispatched):
+        if recording.has_key and not await _is_still(asking, alias, identity, recording.dispatched):
             recording.forget_key()
     except errors.ByzerError as err:
         status, error = FAILED, err
@@ -346,40 +377,3 @@ def _known(asking: Asking, store: Store, key: str) -> Entry | None:
     except errors.JournalError as err:
         JOURNAL.problem(asking, err)
         return None
-
-
-class Recording:
-    """What has arrived of one response, with its times."""
-
-    def __init__(self, entry: Entry, request: Request) -> None:
-        self._entry = entry
-        self._collector = collector_for(entry.alias, request)
-        self._collector.start()
-        self._pieces: list[Piece] = []
-        self._worker: int | None = None
-        self.dispatched: float | None = None
-        """When it was heard that the request was dispatched, by `time.monotonic`."""
-
-    def forget_key(self) -> None:
-        """Have the answer written, and not found: another model has made it."""
-        self._entry = replace(self._entry, key="")
-
-    def add(self, item: Any, seconds: float | None = None) -> None:
-        """Take the next item, which comes now, or came so many seconds after the request; None for its end."""
-        self._collector.moment = seconds
-        if item is None:
-            return
-        self._collector.add(item)
-        if isinstance(item, Dispatched):
-            self._worker, self.dispatched = item.worker, time.monotonic()
-        elif not isinstance(item, Waiting):
-            self._pieces.append((round(self._collector.seconds, 4), item))
-
-    def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:
-        """Return the entry of what has arrived."""
-        timings = self._collector.timings
-        return replace(
-            self._entry, pieces=self._pieces, answer=self._collector.text, usage=self._collector.usage,
-            ttft=timings.first_token, total=timings.total, queued=timings.queued, worker=self._worker, status=status,
-            error=errors.to_wire(error) if error else None,
-        )  # fmt: skip

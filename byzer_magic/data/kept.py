@@ -44,7 +44,7 @@ class Kept:
     @property
     def how(self) -> How:
         """Return how the requests of a row go with the journal: equal ones have one answer."""
-        return How(store=self.store, sample=0, fresh=self._fresh)
+        return How(store=self.store, sample=0, fresh=self._fresh, once=True)
 
     def key(self, request: Request) -> str:
         """Return the key of the answer to a request."""

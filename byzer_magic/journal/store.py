@@ -27,6 +27,7 @@ from byzer_magic.journal import hiding, rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.connecting import Following, connected, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
+from byzer_magic.journal.key_locks import KeyLocks
 from byzer_magic.journal.media_files import MediaFiles
 from byzer_magic.log import get_logger
 
@@ -52,6 +53,7 @@ class Store:
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self.path = folder / NAME
         self.media = MediaFiles(folder / MEDIA)
+        self.locks = KeyLocks(folder / "locks")
         self._bounds = bounds
         self._reading = Following(self.path)
         self._lock = threading.Lock()
@@ -108,6 +110,7 @@ class Store:
         self._finish(None)
         atexit.unregister(self._finish)
         self._reading.close()
+        self.locks.close()
 
     def _finish(self, seconds: float | None = EXIT_SECONDS) -> None:
         """Write what is left, within so many seconds."""

@@ -74,6 +74,25 @@ def test_map_killed_and_run_again_asks_each_row_once_but_those_in_flight(
     assert received(provider) == first + total, "another run asks nothing"
 
 
+def test_two_processes_that_map_the_same_rows_share_the_work(
+    manager: Manager, provider: Process, project: Path
+) -> None:
+    deploy(manager, provider, "mapped")
+    rows = pd.DataFrame({"text": [f"shared {number}" for number in range(60)]})
+
+    def run() -> None:
+        bz.model("mapped").map(rows, "slow:60ms {text}", out="answer")
+
+    before = received(provider)
+    other = multiprocessing.get_context("fork").Process(target=run)
+    other.start()
+    found = bz.model("mapped").map(rows, "slow:60ms {text}", out="answer")
+    other.join(60)
+    assert other.exitcode == 0
+    assert found.answer.notna().all()
+    assert received(provider) == before + len(rows)
+
+
 def test_map_of_an_odd_frame_and_of_what_a_limit_refuses(manager: Manager, provider: Process, project: Path) -> None:
     assert project
     deploy(manager, provider, "mapped")
