@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from byzer_magic.i18n import lazy_gettext as _
 
 BUSY_SECONDS = 30.0
 """How long a transaction waits for that of another process."""
+AGAIN_SECONDS = 0.01
+"""The pause before a new file is switched to WAL again."""
 
 _making = threading.Lock()
 
@@ -78,12 +81,33 @@ def connected(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")  # stays another one on file systems without shared memory
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     tables = resources.files("byzer_magic.journal").joinpath("tables.sql").read_text(encoding="utf-8")
     connection.executescript(tables)
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL, unless it is; file systems without shared memory keep another mode.
+
+    SQLite's timeout does not hold for this: where others open a new file at the same moment, it fails at once.
+
+    Raises:
+        sqlite3.Error: it is no journal, or stays locked.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 def unusable(path: Path, err: Exception) -> JournalError:

@@ -14,7 +14,9 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from byzer_magic.client import spending
 from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys, tape
 from byzer_magic.journal.bounds import Bounds
+from byzer_magic.journal.connecting import connected, make
 from byzer_magic.journal.entry import FAILED, Entry, Origin
 from byzer_magic.journal.store import WALK_AT_ONCE, Store, project_folder, project_store
 from byzer_magic.types import AudioChunk, ChatChunk, ImageItem, Routed, Usage
@@ -318,3 +321,19 @@ def test_more_entries_than_are_read_at_once_are_walked_through(store: Store) -> 
     done.result(10)
     assert [found.key for found in store.walk() if found] == [str(number) for number in range(WALK_AT_ONCE + 1)]
     assert len(list(store.walk(alias="even"))) == WALK_AT_ONCE // 2 + 1
+
+
+def test_new_journal_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    for round_ in range(20):
+        project = tmp_path / str(round_)
+        project.mkdir()
+        together = threading.Barrier(8)
+
+        def opened(project: Path = project, together: threading.Barrier = together) -> None:
+            together.wait(10)
+            connected(project / ".byzer" / "journal.db").close()
+
+        make(project / ".byzer" / "journal.db")
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(opened) for _ in range(8)]:
+                done.result(60)
