@@ -93,6 +93,7 @@ class _After(Loader):
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
+        uninstall()
         register(module)
 
 
@@ -105,8 +106,11 @@ class Finder(MetaPathFinder):
         """Return the spec of pandas as the other finders do, with a loader that registers the accessor."""
         if fullname != PANDAS or _FINDER not in sys.meta_path:
             return None
-        sys.meta_path.remove(_FINDER)  # its work is done, and the others are asked
-        spec = find_spec(fullname)
+        sys.meta_path.remove(_FINDER)
+        try:
+            spec = find_spec(fullname)  # by the others
+        finally:
+            sys.meta_path.insert(0, _FINDER)  # who looks for pandas need not import it
         if spec is not None and spec.loader is not None:
             spec.loader = _After(spec.loader)
         return spec

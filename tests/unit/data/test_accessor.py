@@ -20,9 +20,10 @@ def run(code: str) -> str:
 
 def test_accessor_waits_for_pandas_and_leaves_its_import_as_it_was() -> None:
     code = """
-import sys
+import importlib.util, sys
 from byzer_magic.data import accessor
 accessor.install(); accessor.install()
+assert importlib.util.find_spec("pandas"), "who looks for it need not import it"
 print("pandas" in sys.modules, end=" ")
 import pandas
 print(hasattr(pandas.DataFrame(), "byzer"), hasattr(pandas.Series(dtype=int), "byzer"), end=" ")
