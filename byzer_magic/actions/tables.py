@@ -115,7 +115,7 @@ def _namespace(context: Context, option: str) -> MutableMapping[str, Any]:
     """Return the notebook's variables.
 
     Raises:
-        CommandError: this is no notebook.
+        CommandError: this is not a notebook.
     """
     if context.namespace is None:
         raise CommandError(

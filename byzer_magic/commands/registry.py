@@ -44,7 +44,7 @@ class Command:
     """What comes in its place while a tape is replayed, since nothing is deployed then: `SKIPPED` for one that changes
     deployments, `LISTED` for one that shows them: it says what the tape has."""
     cell: str = ""
-    """The option that has the text below `%%byzer NAME`, where that is no further command."""
+    """The option that has the text below `%%byzer NAME`, where that is not another command."""
 
     @property
     def faces(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Columns that grow row by row in compact arrays: a million answers are no million objects until pandas asks for them.
+"""Columns that grow row by row in compact arrays: a million answers do not become objects until pandas asks for them.
 
 `finish` makes of a column what a DataFrame takes; only then is pandas imported.
 """

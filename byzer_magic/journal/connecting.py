@@ -38,7 +38,7 @@ class Following:
 
         Raises:
             OSError: the folder or the file cannot be made.
-            sqlite3.Error: it is no journal.
+            sqlite3.Error: it is not a journal.
         """
         if self._connection is not None and self._file == file_of(self._path):
             return self._connection
@@ -77,7 +77,7 @@ def connected(path: Path) -> sqlite3.Connection:
     """Return a connection to a journal, whose tables are made where there are none.
 
     Raises:
-        sqlite3.Error: it cannot be opened, or is no journal.
+        sqlite3.Error: it cannot be opened, or is not a journal.
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -95,7 +95,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     SQLite's timeout does not hold for this: where others open a new file at the same moment, it fails at once.
 
     Raises:
-        sqlite3.Error: it is no journal, or stays locked.
+        sqlite3.Error: it is not a journal, or stays locked.
     """
     until = time.monotonic() + BUSY_SECONDS
     while True:

@@ -16,7 +16,7 @@ from byzer_magic.types import ChatChunk, TranscriptChunk
 
 _NAME = re.compile(r"(?:key|token|secret|password)$", re.IGNORECASE)
 SHORTEST = 8
-"""Values of variables that are shorter are no keys: hiding them would hide words."""
+"""Values of variables that are shorter are not keys: hiding them would hide words."""
 
 
 def of_environment(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from byzer_magic.types import ChatRequest, EmbedRequest, Media, Request, RerankRequest
 
 _SIMPLE = frozenset({str, int, float, bool, type(None)})
-"""Most values: to find out that they are no mapping takes longer than all else."""
+"""Most values: to find out that they are not a mapping takes longer than all else."""
 IGNORED = frozenset({"stream", "timeout"})
 """Fields of requests that do not change the answer."""
 

@@ -20,7 +20,7 @@ class Recordings:
         path: a file that `journal export` has written.
 
     Raises:
-        JournalError: it cannot be read, or a line is no entry.
+        JournalError: it cannot be read, or a line is not an entry.
     """
 
     def __init__(self, path: Path) -> None:

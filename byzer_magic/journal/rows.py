@@ -45,7 +45,7 @@ def of(entry: Entry) -> tuple[Any, ...]:
 
 
 def _stored(text: str) -> str:
-    """Return a text as SQLite takes it: half a surrogate pair, which Python knows, is no character.
+    """Return a text as SQLite takes it: half a surrogate pair, which Python knows, is not a character.
 
     Paths of notebooks have them where a file name is not UTF-8.
     """

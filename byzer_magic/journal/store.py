@@ -73,7 +73,7 @@ class Store:
             bounds: its greatest size and age; by default those of `Bounds`.
 
         Raises:
-            JournalError: it cannot be opened, or is no journal.
+            JournalError: it cannot be opened, or is not a journal.
         """
         folder = project / FOLDER
         try:

@@ -35,7 +35,7 @@ def read(path: Path) -> Iterator[Entry]:
     """Yield the entries of a file.
 
     Raises:
-        JournalError: it cannot be read, or a line is no entry.
+        JournalError: it cannot be read, or a line is not an entry.
     """
     return (entry for entry, _start in _decoded(path, _decoder))
 
@@ -62,7 +62,7 @@ def marks(path: Path) -> Iterator[Mark]:
     """Yield where the entries of a file are.
 
     Raises:
-        JournalError: it cannot be read, or a line is no entry.
+        JournalError: it cannot be read, or a line is not an entry.
     """
     return (msgspec.structs.replace(mark, start=start) for mark, start in _decoded(path, _marks))
 

@@ -267,7 +267,7 @@ def _quoted(text: str) -> str:
 
 
 def text_of(result: Result) -> str:
-    """Return what a judge reads of a result; empty for one that is no text."""
+    """Return what a judge reads of a result; empty for one that is not a text."""
     return result.text if isinstance(result, ChatResult | TranscribeResult) else ""
 
 

@@ -49,7 +49,7 @@ def fill(prompt: str, variables: dict[str, Any]) -> str:
 
 
 def names_in(prompt: str) -> set[str]:
-    """Return the names that the expressions of a prompt use; one that is no Python is left to `fill`.
+    """Return the names that the expressions of a prompt use; one that is not Python is left to `fill`.
 
     Example:
         >>> sorted(names_in("{{greet(name)}}, {literal}"))

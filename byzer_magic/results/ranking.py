@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 ROUNDS = 2000
-"""Times that the comparisons are weighted anew."""
+"""Times that the comparisons are weighted again."""
 LEVEL = 0.95
 """The part of these within the interval."""
 PRIOR = 0.5
@@ -82,7 +82,7 @@ def ranked(by: str, outcomes: Sequence[Outcome], *, rounds: int = ROUNDS, seed: 
     Args:
         by: what is ranked.
         outcomes: the comparisons; their order, and which of the two is first, does not matter.
-        rounds: times that they are weighted anew for the intervals.
+        rounds: times that they are weighted again for the intervals.
         seed: of the random numbers.
 
     Example:

@@ -121,7 +121,7 @@ def values(name: str, text: str, variables: Mapping[str, Any]) -> list[Any]:
         variables: the notebook's.
 
     Raises:
-        CommandError: it is no list, has nothing in it, or has a value twice.
+        CommandError: it is not a list, is empty, or has a value twice.
 
     Example:
         >>> values("country", "[France, Japan]", {}), values("year", "range(2020, 2022)", {})
@@ -202,7 +202,9 @@ def _evaluated(name: str, text: str, variables: Mapping[str, Any]) -> list[Any]:
         found = eval(text, dict(variables))  # noqa: S307 - the user's own expression, in the user's own kernel
     except Exception as err:  # the user's own expression may raise anything
         message = _(
-            "--grid: {name} is {text}, which is no list and no variable of this notebook.", name=name, text=text[:SHOWN]
+            "--grid: {name} is {text}, which is neither a list nor a variable of this notebook.",
+            name=name,
+            text=text[:SHOWN],
         )
         if not isinstance(err, NameError | SyntaxError):
             message = _(

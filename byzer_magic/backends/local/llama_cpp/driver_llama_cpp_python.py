@@ -80,7 +80,7 @@ class LlamaCppPython(Driver):
         return self._sample(*args, **kwargs)
 
     def _repaired(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> bytes:
-        """Return the bytes of tokens, with U+FFFD for bytes that are no UTF-8, as in any provider's answer.
+        """Return the bytes of tokens, with U+FFFD for bytes that are not valid UTF-8, as in any provider's answer.
 
         The package sends nothing until what it has not sent yet is UTF-8. After bytes that never are, that would be the
         end of the answer, and each token would take longer than the one before: half a minute for 500 of them.
@@ -179,7 +179,7 @@ class LlamaCppPython(Driver):
 
 
 def repaired(data: bytes) -> bytes:
-    r"""Return bytes with U+FFFD for what is no UTF-8; a character at their end may be incomplete.
+    r"""Return bytes with U+FFFD for what is not valid UTF-8; a character at their end may be incomplete.
 
     Example:
         >>> repaired(b"a\xffb\xe4\xbd")
