@@ -91,7 +91,7 @@ def test_variables_of_the_grid_come_before_those_of_the_notebook() -> None:
         ("m --grid country=[]", "{{country}}", "no values"),
         ("m --grid country=[France,]", "{{country}}", "empty"),
         ("m --grid country=[France", "{{country}}", "not closed"),
-        ("m --grid country=France", "{{country}}", "no variable of this notebook"),
+        ("m --grid country=France", "{{country}}", "nor a variable of this notebook"),
         ("m --grid country=word", "{{country}}", "a str and not a list"),
         ("m --grid country=x", "{{country}}", "a dict and not a list"),
         ("m --grid country=1/0", "{{country}}", "ZeroDivisionError"),
