@@ -256,6 +256,8 @@ class RowProgress(Progress, frozen=True):
     """Rows with an error in place of a value."""
     known: int = 0
     """Responses that came from the journal."""
+    replayed: bool = False
+    """Whether these came from a tape that is replayed."""
     rate: float | None = None
     """Rows a second, lately."""
     seconds_left: float | None = None

@@ -32,6 +32,8 @@ class Sums:
         self.failed = 0
         self.known = 0
         """Responses from the journal."""
+        self.replayed = False
+        """Whether these came from a tape."""
         self.asked = 0
         """Responses that were asked for."""
         self.cost = 0.0
@@ -50,6 +52,7 @@ class Sums:
         """Count a response."""
         if getattr(result, "journal", None) is not None:
             self.known += 1
+            self.replayed = result.journal.replayed
             self.saved += getattr(result, "saved", None) or 0.0
             self.currency = self.currency or result.currency
             return
@@ -97,6 +100,7 @@ class Sums:
             self.done, self.total, "rows",
             failed=self.failed,
             known=self.known,
+            replayed=self.replayed,
             rate=rate,
             seconds_left=left / rate if rate else None,
             cost=self.cost if self.currency else None,

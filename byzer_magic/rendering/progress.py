@@ -125,7 +125,8 @@ def _rows(now: types.RowProgress) -> str:
     if now.failed:
         parts.append(ngettext("{shown} failed", "{shown} failed", count=now.failed, shown=f"{now.failed:,}"))
     if now.known:
-        parts.append(_("{shown} from the journal", shown=f"{now.known:,}"))
+        shown = f"{now.known:,}"
+        parts.append(_("{shown} replayed", shown=shown) if now.replayed else _("{shown} from the journal", shown=shown))
     if now.rate is not None:
         parts.append(_("{rate} rows/s", rate=f"{now.rate:,.0f}" if now.rate >= 10 else f"{now.rate:.1f}"))
     if cost := amounts.money(now.cost, now.currency):

@@ -222,10 +222,13 @@ def summary(rows: Sequence[Row], seconds: float) -> str:
     failed = sum(column.state == "failed" for column in cells)
     stopped = sum(column.state == "stopped" for column in cells)
     known = [result for result in results if result.journal is not None]
+    replayed = [result for result in known if result.journal is not None and result.journal.replayed]
     parts = [_("{done} of {count} answered", done=done, count=len(cells))]
     parts += [_("{count} failed", count=failed)] if failed else []
     parts += [_("{count} stopped", count=stopped)] if stopped else []
-    if known:
+    if replayed:  # a tape answers all or nothing
+        parts.append(_("{count} replayed", count=len(replayed)))
+    elif known:
         parts.append(_("{count} from the journal", count=len(known)))
         parts += [
             _("saved {cost}", cost=cost) for cost in [amounts([(item.saved, item.currency) for item in known])] if cost

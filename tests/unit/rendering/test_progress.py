@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from byzer_magic.i18n import using
 from byzer_magic.rendering import progress
 from byzer_magic.rendering.progress import Deploy, Progress
-from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+from byzer_magic.types import Event, Failed, Loading, Placed, Ready, RowProgress
 from tests.pages import Page
 
 
@@ -91,3 +91,8 @@ def test_deploy_keeps_the_language_of_its_events() -> None:
     with using("zh"):
         made.take(Ready(2.34, 1, ["chat"]))
     assert progress.bundle(made.lines(3))["text/plain"] == "llama: 已就绪，用时 2.3 秒：1 个 worker，能力：chat"
+
+
+def test_rows_that_a_tape_has_answered_are_not_called_those_of_the_journal() -> None:
+    assert "2 from the journal" in progress.words(RowProgress(2, 2, "rows", known=2))
+    assert "2 replayed" in progress.words(RowProgress(2, 2, "rows", known=2, replayed=True))

@@ -88,6 +88,12 @@ def test_large_table_has_its_answers_at_the_end_only() -> None:
     assert over["text/html"].count("<details") == grid.LIVE
 
 
+def test_summary_says_what_a_tape_has_answered() -> None:
+    result = ChatResult(model="a", text="x", journal=FromJournal(1, 0.0, replayed=True))
+    column = Column(alias="a", state="done", result=result)
+    assert "1 replayed" in grid.summary([Row(asked=Combination(), columns=[column])], 1.0)
+
+
 def test_summary_counts_what_is_done_and_paid() -> None:
     assert (
         grid.summary(rows(), 4.2)
