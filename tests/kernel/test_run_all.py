@@ -74,8 +74,9 @@ CELLS = [
 ]
 COST = r"(?:&lt;|<)?\$[\d.]+"
 VARIES = re.compile(
-    rf"(?:\d+ )?from the journal(?:, saved {COST})?(?: · )?|replayed, recorded [\d-]+(?: · )?| · {COST}"
-    r"|<style>.*?</style>|\b\d+\.\d\d s\b|[\d.]+ rows/s|\b[0-9a-f]{8}\b"
+    rf"(?:\d+ )?from the journal(?:, saved {COST})?(?: · )?|replayed, recorded [\d-]+(?: · )?"
+    rf"|\d+ replayed(?: · )?| · {COST}"
+    r"|<style>.*?</style>|\b\d+\.\d\d s\b|[\d.,]+ rows/s|\b[0-9a-f]{8}\b"
 )
 """What may differ between the outputs of two runs: badges and costs, styles, times, and the keys of pieces of HTML."""
 
