@@ -74,6 +74,7 @@ CELLS = [
 ]
 COST = r"(?:&lt;|<)?\$[\d.]+"
 VARIES = re.compile(
+    r"(?<= rows)(?: · [^\n·<\\\"']+)+|"  # of a table: what came from where, and how fast
     rf"(?:\d+ )?from the journal(?:, saved {COST})?(?: · )?|replayed, recorded [\d-]+(?: · )?"
     rf"|\d+ replayed(?: · )?| · {COST}"
     r"|<style>.*?</style>|\b\d+\.\d\d s\b|[\d.,]+ rows/s|\b[0-9a-f]{8}\b"
