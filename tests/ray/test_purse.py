@@ -39,8 +39,10 @@ def ask(number):
         costs.append(model.chat(f"tokens:20@400 {number}", max_tokens=20).cost)
     except errors.PurseEmpty:
         pass
+print("ready", flush=True)
+input()
 with ThreadPoolExecutor(4) as pool:
-    list(pool.map(ask, range(40)))
+    list(pool.map(ask, range(30)))
 print(len(costs), sum(costs))
 """
 
@@ -75,11 +77,14 @@ def test_processes_that_share_a_purse_never_overspend(
     before = received(provider) - 1
     spent = purse.read()
     assert spent
+    command, pipe = [sys.executable, "-c", SPEND], subprocess.PIPE
     running = [
-        subprocess.Popen([sys.executable, "-c", SPEND], cwd=tmp_path, env=shell.env, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen(command, cwd=tmp_path, env=shell.env, stdin=pipe, stdout=pipe, text=True) for _ in range(2)
     ]
-    counts = [process.communicate(timeout=120)[0].split() for process in running]
+    for process in running:  # one that starts later would find the purse empty
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    counts = [output.split() for output in _go(running)]
     asked = received(provider) - before
     price = prices.find("saas/openai", "gpt-4o")
     assert price
@@ -87,7 +92,7 @@ def test_processes_that_share_a_purse_never_overspend(
     found = purse.read()
     assert found
     assert [process.returncode for process in running] == [0, 0]
-    assert all(int(count) > 5 for count, _sum in counts), "both had their share"
+    assert all(int(count) > 5 for count, _sum in counts), "45 answers are in the purse, and neither asks for over 30"
     assert asked == sum(int(count) for count, _sum in counts) + 1, "what the purse refused was not sent"
     assert found.spent == pytest.approx(sum(float(cost) for _count, cost in counts) + spent.spent)
     assert AMOUNT - 3 * one < found.spent <= AMOUNT
@@ -96,6 +101,15 @@ def test_processes_that_share_a_purse_never_overspend(
     _check_empty(purse, provider, tmp_path)
     shown = shell("purse")  # in the same folder
     assert "$1.01" in shown.stdout, shown.stderr
+
+
+def _go(running: list[subprocess.Popen[str]]) -> list[str]:
+    """Begins in all processes before it waits for one; returns what each printed."""
+    for process in running:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [process.communicate(timeout=120)[0] for process in running]
 
 
 def _check_empty(purse: PurseFile, provider: Process, folder: Path) -> None:
