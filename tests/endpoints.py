@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from byzer_magic.gateway.media_urls import MediaUrls
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
+from tests.waiting import PATIENCE, eventually
 
 Answer = Callable[[str, Request], Iterable[Any]]
 
@@ -104,12 +104,9 @@ class Running:
         """Return the addresses of the clients that are connected."""
         return {getattr(connection, "client", None) for connection in [*self._server.server_state.connections]}
 
-    def until(self, true: Callable[[], bool], seconds: float = 5.0) -> None:
+    def until(self, true: Callable[[], bool]) -> None:
         """Wait until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, "it did not become true"
-            time.sleep(0.01)
+        assert eventually(true), "it did not become true"
 
 
 @contextlib.contextmanager
@@ -135,4 +132,4 @@ def running(
         yield Running(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", gateway, scripted, running)
     finally:
         running.should_exit = running.force_exit = True
-        done.result(10)
+        done.result(PATIENCE)

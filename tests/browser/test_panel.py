@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.driver import Notebook, to_html
 from tests.conftest import KEY
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
@@ -54,18 +54,15 @@ def following(book: Notebook) -> int:
     return int(book.page.evaluate(ASK, "manager.following"))
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 12.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+def wait_until(true: Callable[[], Any]) -> None:
+    assert eventually(true, pause=0.2)
 
 
 def test_panel_is_live_while_a_cell_runs(opened: Callable[..., Notebook]) -> None:
     book = opened("import time\nfor _ in range(60): time.sleep(0.1)")
     book.run(3, wait=False)
     before = requests(book)
-    wait_until(lambda: requests(book) > before + 4, 5)
+    wait_until(lambda: requests(book) > before + 4)
     row(book, "model_01").locator(".bz-twist").click()
     expect(panel(book).locator('tr.bz-worker[data-group="model_01"]')).to_have_count(2, timeout=3000)
     assert book.cell(3).locator(".jp-InputPrompt").inner_text().strip() == "[*]:", "the cell still runs"
@@ -149,12 +146,12 @@ def test_panel_leaves_nothing_running(opened: Callable[..., Notebook]) -> None:
     panel(book).locator('[data-do="close"]').click()
     expect(book.output(PANEL).locator(".bz-snapshot")).to_be_visible()
     expect(book.output(PANEL)).to_contain_text("as of")
-    wait_until(lambda: following(book) == 0, 15)
+    wait_until(lambda: following(book) == 0)
 
     shown_once(book)
     book.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
     book.command("notebook:clear-cell-output")
-    wait_until(lambda: following(book) == 0, 15)
+    wait_until(lambda: following(book) == 0)
 
     shown_once(book)
     shown_once(book)
@@ -166,7 +163,7 @@ def test_panel_leaves_nothing_running(opened: Callable[..., Notebook]) -> None:
         book.run(index)
     shown_once(book)
     book.command("notebook:delete-cell")
-    wait_until(lambda: following(book) == 0, 15)
+    wait_until(lambda: following(book) == 0)
 
 
 def shown_once(book: Notebook) -> None:
@@ -180,10 +177,10 @@ def shown_once(book: Notebook) -> None:
 def test_panel_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> None:
     book = opened("\n".join(["#"] * 120))
     book.cell(3).locator(".cm-line").last.scroll_into_view_if_needed()
-    wait_until(lambda: following(book) == 0, 15)
+    wait_until(lambda: following(book) == 0)
     book.cell(PANEL).scroll_into_view_if_needed()
     before = requests(book)
-    wait_until(lambda: requests(book) > before, 8)
+    wait_until(lambda: requests(book) > before)
 
 
 def test_panel_marks_stale_numbers_and_shows_errors(opened: Callable[..., Notebook]) -> None:

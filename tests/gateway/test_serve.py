@@ -34,6 +34,7 @@ from byzer_magic.widgets.panel.state import PanelState
 from tests.conftest import KEY, Shell, alive
 from tests.gateway.conftest import SERVE, serve
 from tests.servers.process import Process, free_port, gone_after, last
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 
@@ -107,7 +108,7 @@ def test_system_that_allows_few_connections(deployed: Manager, ray_env: dict[str
     with Process([*limited, "serve", "--port", "{port}"], env=ray_env) as own:
         assert "allows 200 open files" in own.log()
         assert answer(own.url, "hi") == "Echo: hi"
-        idle = [socket.create_connection(("127.0.0.1", own.port), timeout=10) for _number in range(300)]
+        idle = [socket.create_connection(("127.0.0.1", own.port), timeout=PATIENCE) for _number in range(300)]
         for one in idle:
             one.close()
         assert answer(own.url, "hi again") == "Echo: hi again"
@@ -131,7 +132,7 @@ def test_names_and_https(deployed: Manager, ray_env: dict[str, str], tmp_path: P
             trust = ssl.create_default_context()
             authority.configure_trust(trust)
             url = f"https://127.0.0.1:{port}/v1/models"
-            with urllib.request.urlopen(url, timeout=10, context=trust) as response:
+            with urllib.request.urlopen(url, timeout=PATIENCE, context=trust) as response:
                 names = [model["id"] for model in json.load(response)["data"]]
         finally:
             process.terminate()
@@ -170,7 +171,7 @@ def test_one_id_is_in_the_response_the_logs_and_the_providers_request(
     path = "/v1/messages" if model == "claude" else "/v1/chat/completions"
     request = urllib.request.Request(endpoint.url + path, json.dumps(body).encode(), headers)
     with pytest.raises(urllib.error.HTTPError, match="429") as caught:
-        urllib.request.urlopen(request, timeout=30)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     with caught.value as response:
         assert response.headers["x-request-id"] == identity
     if model == "gpt":
@@ -197,7 +198,7 @@ def test_id_of_a_cells_request_is_in_its_error_and_in_the_log(
 
 def test_metrics_count(endpoint: Process) -> None:
     answer(endpoint.url, "one two three")
-    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=PATIENCE) as response:
         text = response.read().decode()
     assert 'byzer_requests_total{key="",model="gpt",path="/v1/chat/completions",status="200"}' in text
     assert 'byzer_tokens_total{key="",kind="completion",model="gpt"}' in text

@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers.audio_files import wav
 from tests.servers.process import Process
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 
@@ -30,7 +31,7 @@ def post(endpoint: Process, path: str, body: Any) -> Any:
     request = urllib.request.Request(
         endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return response.read()
 
 
@@ -276,7 +277,7 @@ def test_ollama_chat_calls_tools(endpoint: Process) -> None:
 
 
 def test_ollama_lists_models_and_embeds(endpoint: Process) -> None:
-    with urllib.request.urlopen(f"{endpoint.url}/api/tags", timeout=10) as response:
+    with urllib.request.urlopen(f"{endpoint.url}/api/tags", timeout=PATIENCE) as response:
         names = [model["name"] for model in json.load(response)["models"]]
     assert {"gpt", "llama"} <= {*names}
     found = json.loads(post(endpoint, "/api/embed", {"model": "emb", "input": ["a", "b"]}))

@@ -7,7 +7,6 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from byzer_magic.types import Placed
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel
 from tests.servers.process import Process, own, received
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 
@@ -337,7 +337,7 @@ def test_notebooks_chat_at_the_same_time(deployed: Kernel, kernel_env: dict[str,
         threads = [threading.Thread(target=chat, args=pair) for pair in (("a", deployed), ("b", other))]
         for thread in threads:
             thread.start()
-        assert eventually(lambda: bz.model("m").stat().workers[0].free == 2, 10)
+        assert eventually(lambda: bz.model("m").stat().workers[0].free == 2)
         for thread in threads:
             thread.join(60)
         assert texts == {"a": "100\n", "b": "100\n"}
@@ -381,15 +381,6 @@ def test_unload_ext_removes_everything(kernel: Kernel) -> None:
     assert "not found" in kernel.run("%byzer list").everything
     assert kernel.run("%load_ext byzer_magic").status == "ok"
     assert "COMMAND" in kernel.run("%byzer help").text
-
-
-def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_line_may_end_in_a_question_mark(deployed: Kernel) -> None:

@@ -21,6 +21,7 @@ from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
 from tests.servers.process import Process, free_port, gone_after, last, noted_after, received
+from tests.waiting import PATIENCE
 
 HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
 
@@ -75,7 +76,7 @@ async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
             return chunk
         raise AssertionError
 
-    found = await asyncio.wait_for(first(), 2)
+    found = await asyncio.wait_for(first(), PATIENCE)
     assert found.data
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.conftest import Shell
-from tests.ray.test_deploy import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def apart(shell: Shell, ray_folder: Path) -> Iterator[Shell]:
     yield shell
     shell.env["PYTHONPATH"] = str(Path(__file__).parents[2])
     shell("shutdown")
-    assert eventually(lambda: not processes(ray_folder), 30), processes(ray_folder)
+    assert eventually(lambda: not processes(ray_folder)), processes(ray_folder)
 
 
 def processes(folder: Path, name: str = "") -> list[psutil.Process]:

@@ -21,6 +21,7 @@ from tests.conftest import KEY
 from tests.ray.test_deploy import llama
 from tests.servers.audio_files import wav
 from tests.servers.process import Process
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.ray
 PNG = bytes.fromhex(
@@ -48,8 +49,8 @@ class Page:
     def post(self, do: str, *buffers: bytes, **more: Any) -> None:
         self.window.receive({"type": do, **more}, buffers)
 
-    def wait(self, true: Callable[[dict[str, Any]], bool], seconds: float = 20.0) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
+    def wait(self, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for message in self.got:
                 if true(message):
@@ -66,12 +67,8 @@ class Page:
 
     def transcript(self, holds: str) -> dict[str, str]:
         """Return the saved output, once this text is in it."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            if self.kept and holds in str(self.kept[-1]):
-                return self.kept[-1]
-            time.sleep(0.01)
-        raise AssertionError(self.kept)
+        assert eventually(lambda: self.kept and holds in str(self.kept[-1])), self.kept
+        return self.kept[-1]
 
 
 @pytest.fixture
@@ -114,13 +111,10 @@ def test_stop_frees_the_slot_and_keeps_the_partial_response(page: Page, manager:
     page.post("ask", text="tokens:2000@50")
     page.wait(lambda message: message["type"] == "blocks")
     page.post("stop")
-    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 3)
+    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped")
     assert ended["turn"]["answer"].startswith("t0")
     assert page.names["_chat"].interrupted
-    deadline = time.monotonic() + 3
-    while manager.run(manager.stat("m")).busy and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert manager.run(manager.stat("m")).busy == 0
+    assert eventually(lambda: manager.run(manager.stat("m")).busy == 0)
     assert page.ask("again")["answer"] == "Echo: again"
 
 
@@ -244,9 +238,9 @@ def test_stop_cancels_a_real_model(manager: Manager, gguf: Path) -> None:
     page = Page(manager, "l")
     page.post("settings", temperature="0", max_tokens="600")
     page.post("ask", text="Write a long story about the sea.")
-    page.wait(lambda message: message["type"] == "blocks", 60)
+    page.wait(lambda message: message["type"] == "blocks")
     page.post("stop")
-    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 10)
+    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped")
     assert ended["turn"]["answer"]
     turn = page.ask("Say hello.")
     assert turn["state"] == "done"

@@ -14,8 +14,9 @@ from byzer_magic import errors
 from byzer_magic.client.manager import Manager
 from byzer_magic.types import Event, Loading, Placed, Ready
 from tests.conftest import KEY, Shell, alive
-from tests.ray.test_deploy import deploy, eventually, llama, saas
+from tests.ray.test_deploy import deploy, llama, saas
 from tests.servers.process import Process, received
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 

@@ -17,8 +17,9 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.runtime.cluster import discovery
 from tests.conftest import Shell, alive
-from tests.ray.test_deploy import deploy, eventually, pid_of, saas
+from tests.ray.test_deploy import deploy, pid_of, saas
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -112,7 +113,7 @@ def test_command_whose_controller_is_killed_succeeds_or_can_be_repeated(
         return
     assert manager.run(manager.aliases()) == []
     assert not alive(pool)
-    assert eventually(lambda: is_free(manager), 30)
+    assert eventually(lambda: is_free(manager))
 
 
 def test_deploy_whose_controller_is_killed_fails_and_leaves_nothing(manager: Manager, gguf: object) -> None:
@@ -125,11 +126,8 @@ def test_deploy_whose_controller_is_killed_fails_and_leaves_nothing(manager: Man
     with pytest.raises(errors.DeployError, match="controller"):
         for _event in events:
             pass
-    deadline = time.monotonic() + 30
-    while manager.run(manager.aliases()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert manager.run(manager.aliases()) == []
-    assert eventually(lambda: is_free(manager), 30)
+    assert eventually(lambda: manager.run(manager.aliases()) == [], pause=0.2)
+    assert eventually(lambda: is_free(manager))
 
 
 def test_face_that_is_killed_while_it_deploys_leaves_nothing(manager: Manager, shell: Shell, gguf: object) -> None:
@@ -141,10 +139,7 @@ def test_face_that_is_killed_while_it_deploys_leaves_nothing(manager: Manager, s
         assert face.stderr
         assert any("placed" in text for text in face.stderr)
         face.kill()
-    deadline = time.monotonic() + 30
-    while manager.run(manager.aliases()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert manager.run(manager.aliases()) == []
+    assert eventually(lambda: manager.run(manager.aliases()) == [], pause=0.2)
 
 
 def test_of_two_deploys_of_an_alias_at_once_one_wins(manager: Manager, provider: Process) -> None:

@@ -20,8 +20,8 @@ from byzer_magic.results import ChatResult
 from byzer_magic.stat import LimitStat
 from byzer_magic.types import Event, Placed
 from tests.conftest import KEY, alive
-from tests.ray.test_deploy import eventually
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -69,7 +69,7 @@ def test_budget_outlives_the_pool_and_an_update_raises_it(manager: Manager, prov
     with pytest.raises(errors.BudgetSpent, match=r"poor has spent \$0.0000\d+ of its budget of \$0.00002 for today"):
         model.chat("hello")
     file = Path(manager.run(manager.fleet()).path)
-    assert eventually(lambda: '"spent": {' in file.read_text(), 30)
+    assert eventually(lambda: '"spent": {' in file.read_text())
     pool = next(event.pid for event in events if isinstance(event, Placed))
     os.kill(pool, signal.SIGKILL)
 
@@ -78,7 +78,7 @@ def test_budget_outlives_the_pool_and_an_update_raises_it(manager: Manager, prov
             return model.stat().limits
         return []
 
-    assert eventually(lambda: limits() and not alive(pool), 60)
+    assert eventually(lambda: limits() and not alive(pool))
     [left] = limits()
     assert (left.name, left.per, left.limit) == ("budget_usd", "day", 2e-5)
     assert left.used == pytest.approx(result.cost)

@@ -19,6 +19,7 @@ from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.types import Event, Placed, Ready
 from tests.conftest import KEY, alive
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -135,7 +136,7 @@ def test_undeploy_lets_a_request_finish(manager: Manager, provider: Process) -> 
     assert eventually(lambda: bz.model("m").stat().busy == 1)
     pid = pid_of(manager, "m")
     assert manager.run(manager.undeploy(UndeploySpec(model="m"))) == 0
-    asking.join(5)
+    asking.join()
     assert answers == ["Echo: hi"]
     assert not alive(pid)
     assert manager.run(manager.aliases()) == []
@@ -190,7 +191,7 @@ def test_killed_or_stopped_engine_raises_worker_lost_and_the_other_one_serves(ma
     with pytest.raises(errors.WorkerLost):
         list(stream)
     assert model.chat("hi", max_tokens=3).worker == 1
-    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"}, 30)
+    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"})
     assert victim not in engine_pids(manager)
 
     stream = model.stream("Tell me a very long story about a king.", max_tokens=500)
@@ -202,7 +203,7 @@ def test_killed_or_stopped_engine_raises_worker_lost_and_the_other_one_serves(ma
         list(stream)
     assert model.stat().workers[busy.index].health in ("hung", "up")
     assert model.chat("hi", max_tokens=3).worker == 1 - busy.index
-    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"}, 60)
+    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"})
     assert busy.pid not in engine_pids(manager)
     assert not alive(busy.pid)
 
@@ -328,15 +329,6 @@ def test_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dic
 
 COMMAND_SECONDS = 1.0
 """The pause between two looks that are a command each, which takes a second of CPU."""
-
-
-def eventually(true: object, seconds: float = 5.0, pause: float = 0.05) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():  # type: ignore[operator]
-            return True
-        time.sleep(pause)
-    return False
 
 
 def test_deployment_uses_the_proxy_of_whoever_deploys_it(

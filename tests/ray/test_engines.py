@@ -24,7 +24,8 @@ from byzer_magic.runtime.workers.reaper import PREFIXES, SHARED, shared
 from byzer_magic.types import Loading, Ready
 from tests.conftest import alive
 from tests.models.tiny_qwen2 import tiny_qwen2
-from tests.ray.test_deploy import deploy, eventually, llama
+from tests.ray.test_deploy import deploy, llama
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -54,8 +55,8 @@ def worker_pids(alias: str) -> list[int]:
     return [worker.pid for worker in bz.model(alias).stat().workers if worker.pid]
 
 
-def gone(pids: list[int], seconds: float = 5) -> bool:
-    return eventually(lambda: not any(map(alive, pids)), seconds)
+def gone(pids: list[int]) -> bool:
+    return eventually(lambda: not any(map(alive, pids)))
 
 
 def test_two_workers_load_concurrently_alternate_and_free_their_memory_at_once(manager: Manager, gguf: Path) -> None:
@@ -104,7 +105,7 @@ def test_interrupted_load_leaves_no_process_and_no_alias(manager: Manager) -> No
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
     print(f"interrupted in {time.monotonic() - started:.2f} s, {len(pids)} processes")
     assert gone(pids)
-    assert eventually(lambda: not list((own_folder() / "t").iterdir()), 10), "nor the sockets of its processes"
+    assert eventually(lambda: not list((own_folder() / "t").iterdir())), "nor the sockets of its processes"
     assert manager.run(manager.aliases()) == []
 
 
@@ -142,7 +143,7 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driv
     os.kill(core, signal.SIGKILL)
     with pytest.raises(errors.RequestError):
         list(stream)
-    assert eventually(lambda: bz.model("v").stat().workers[0].health != "up", 20), "stat shows it"
+    assert eventually(lambda: bz.model("v").stat().workers[0].health != "up"), "stat shows it"
     assert gone([pid], 20)
     manager.run(manager.undeploy(UndeploySpec(model="v", force=True)))
     assert eventually(lambda: not any(segment.exists() for segment in segments))
@@ -164,7 +165,7 @@ def test_killed_engine_comes_back_and_so_does_a_killed_pool(manager: Manager, gg
     os.kill(worker_pids("l")[0], signal.SIGKILL)
     with pytest.raises(errors.WorkerLost, match="died during the request"):
         list(stream)
-    assert eventually(lambda: [worker.health for worker in bz.model("l").stat().workers] == ["up"], 30)
+    assert eventually(lambda: [worker.health for worker in bz.model("l").stat().workers] == ["up"])
     assert bz.model("l").stat().errors == 1, "the request was not repeated"
     assert "worker 0 died" in "\n".join(manager.run(manager.logs("l", 100)))
 
@@ -200,14 +201,14 @@ def test_pool_that_cannot_reload_reports_it_and_retries(
     assert endpoint
     away = model.rename(tmp_path / "away")
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: load_error("l") != "", 30)
+    assert eventually(lambda: load_error("l") != "")
     with pytest.raises(errors.NotDeployed, match=r"l could not be loaded: .*model\.gguf does not exist"):
         bz.model("l").chat("Hi")
     with pytest.raises(errors.NotDeployed, match="could not be loaded"):
         Manager().run(manager.capabilities("l"))
     assert bz.model("l").stat().workers[0].health == "down"
     away.rename(model)
-    assert eventually(lambda: load_error("l") == "", 60)
+    assert eventually(lambda: load_error("l") == "")
     assert bz.model("l").chat("Hi", max_tokens=2).text
     assert len(created(driver)) == 1, "the GPUs are reserved once"
     manager.run(manager.undeploy(UndeploySpec(model="l")))

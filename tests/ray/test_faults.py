@@ -22,8 +22,9 @@ from byzer_magic.commands.spec import RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.types import ChatRequest, Message, Ready
 from tests.conftest import Shell, alive
 from tests.ray.test_controller import controller_pid
-from tests.ray.test_deploy import deploy, eventually, pid_of, saas
+from tests.ray.test_deploy import deploy, pid_of, saas
 from tests.servers.process import Process, last, received
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -84,12 +85,12 @@ def test_shell_that_ends_during_a_stream_cancels_it(
     deploy(manager, saas(provider))
     before = received(provider)
     with start(shell, "query", "--model", "m", "--query", "tokens:3000@20") as face:
-        assert eventually(lambda: received(provider) > before, 30)
+        assert eventually(lambda: received(provider) > before)
         face.send_signal(number)
         assert face.wait(20) != 0
         assert "Traceback" not in face.stderr.read()  # type: ignore[union-attr]  # a pipe
-    assert eventually(lambda: "gone" in last(provider), 10)
-    assert eventually(lambda: bz.model("m").stat().busy == 0, 10)
+    assert eventually(lambda: "gone" in last(provider))
+    assert eventually(lambda: bz.model("m").stat().busy == 0)
     outcomes = bz.model("m").stat().outcomes
     assert (outcomes.admitted, outcomes.cancelled) == (1, 1)
 
@@ -98,7 +99,7 @@ def test_stopped_shell_holds_back_its_own_stream_only(manager: Manager, shell: S
     deploy(manager, saas(provider, worker_concurrency=4))
     before = received(provider)
     with start(shell, "query", "--model", "m", "--query", "tokens:60@40") as face:
-        assert eventually(lambda: received(provider) > before, 30)
+        assert eventually(lambda: received(provider) > before)
         with stopped(face.pid):
             assert bz.model("m").chat("hello").text == "Echo: hello"
         out, _err = face.communicate(timeout=60)
@@ -200,7 +201,7 @@ def test_ten_thousand_requests_are_accounted_for_while_workers_come_and_go(manag
 
     ends = manager.run(storm())
     assert changes > 3
-    assert eventually(lambda: bz.model("m").stat().busy == 0 and bz.model("m").stat().queued == 0, 30)
+    assert eventually(lambda: bz.model("m").stat().busy == 0 and bz.model("m").stat().queued == 0)
     stat = bz.model("m").stat()
     outcomes = stat.outcomes
     assert outcomes.admitted == outcomes.done + outcomes.failed + outcomes.cancelled

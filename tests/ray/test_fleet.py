@@ -16,8 +16,9 @@ import pytest
 from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.cluster import discovery
 from tests.conftest import KEY, Shell
-from tests.ray.test_deploy import COMMAND_SECONDS, eventually
+from tests.ray.test_deploy import COMMAND_SECONDS
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -45,8 +46,8 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert apart("deploy", *engine, "--idle", "2s", "--model", "small", *params).returncode == 0
     assert apart("scale", "--model", "by_name", "--num_workers", "3").returncode == 0
     file = Path(apart.env["BYZER_CONFIG"]).parent / "fleets" / "local.json"
-    assert eventually(lambda: '"num_workers": 3' in file.read_text(), 20)
-    assert eventually(lambda: states(apart)["small"].startswith("asleep: no requests for 2s"), 20, COMMAND_SECONDS)
+    assert eventually(lambda: '"num_workers": 3' in file.read_text())
+    assert eventually(lambda: states(apart)["small"].startswith("asleep: no requests for 2s"), pause=COMMAND_SECONDS)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert KEY not in file.read_text()
     assert apart("shutdown").returncode == 0
@@ -61,7 +62,7 @@ def test_deployments_come_back_with_the_next_ray(apart: Shell, provider: Process
     assert json.loads(apart("stat", "--model", "by_name", "--json").stdout)["total_workers"] == 3
 
     assert apart("query", "--model", "small", "--query", "Say hello.").stdout.strip()
-    assert eventually(lambda: states(apart)["small"].startswith("asleep"), 30, COMMAND_SECONDS)
+    assert eventually(lambda: states(apart)["small"].startswith("asleep"), pause=COMMAND_SECONDS)
 
     deploy_api(apart, provider, "typed", KEY)  # without --replace: nobody has deployed it in this Ray
     deploy_api(apart, provider, "by_name", KEY)
@@ -88,14 +89,14 @@ def test_queue_brings_workers_within_the_limits_and_quiet_takes_them(
         subprocess.Popen([*words, "--query", "tokens:400@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE)
         for _ in range(3)
     ]
-    assert eventually(lambda: workers(cluster) == 2, 30)
+    assert eventually(lambda: workers(cluster) == 2)
     beyond = shell("scale", "--model", "elastic", "--num_workers", "4")
     assert "elastic scales by itself between 1 and 3 workers." in beyond.stderr
     shown = shell("stat").stdout
     assert "2/2 (1-3)" in shown
     for process in asking:
         assert len(process.communicate(timeout=60)[0].split()) == 400  # none is cut as workers go
-    assert eventually(lambda: workers(cluster) == 1, 30)
+    assert eventually(lambda: workers(cluster) == 1)
     assert "no more were needed for 3s" in str(cluster.run(cluster.stat("elastic")).scaled)
     file = tmp_path / "elastic.yaml"
     assert shell("export", str(file)).returncode == 0
@@ -126,7 +127,7 @@ def test_update_takes_over_without_a_break_or_changes_nothing(
     streaming = subprocess.Popen(
         [*words, "--query", "tokens:150@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE, text=True
     )
-    assert eventually(lambda: busy(shell, "renewed"), 20)
+    assert eventually(lambda: busy(shell, "renewed"))
     done = shell(
         "update", "--model", "renewed", "--num_workers", "3", "--infer_params", "saas.model=gpt-4o-mini", "--check"
     )

@@ -18,9 +18,10 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.types import ChatChunk, Loading, Ready
-from tests.ray.test_deploy import deploy, eventually, llama, saas
+from tests.ray.test_deploy import deploy, llama, saas
 from tests.ray.test_scale import healths, scale
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -82,7 +83,7 @@ def test_engine_comes_back_after_its_restart_is_cancelled(manager: Manager, gguf
     events = manager.iterate(manager.restart(RestartSpec(model="l")))
     next(events)
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
-    assert eventually(lambda: healths("l") == ["up"], 30)
+    assert eventually(lambda: healths("l") == ["up"])
     assert bz.model("l").chat("Hi", max_tokens=2).text
     assert [worker.pid for worker in bz.model("l").stat().workers] != [before]
 
@@ -144,8 +145,8 @@ def test_drain_survives_a_killed_pool(manager: Manager, provider: Process) -> No
     endpoint = discovery.announced("m")
     assert endpoint
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid, 30)
-    assert eventually(lambda: healths("m") == ["up", "drained"], 20)
+    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid)
+    assert eventually(lambda: healths("m") == ["up", "drained"])
     restart(manager, "m", worker=1)
     assert healths("m") == ["up", "up"]
 

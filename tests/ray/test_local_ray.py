@@ -22,8 +22,8 @@ from byzer_magic.runtime.cluster import loopback
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell, short_folder
 from tests.ray.conftest import processes
-from tests.ray.test_deploy import eventually
 from tests.users import ALICE, BOB, needs_root
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -160,14 +160,14 @@ def test_process_that_waits_is_the_next_deployment(spare: int, apart: Shell, ray
         assert not list((ray_folder / f"byzer-{os.getuid()}").glob("byzer_spare*"))
         return
     file = ray_folder / f"byzer-{os.getuid()}" / "byzer_spare"
-    assert eventually(file.exists, 30)
+    assert eventually(file.exists)
     waiting = psutil.Process(int(file.read_text()))
-    assert eventually(lambda: any("_http_parser" in part.path for part in waiting.memory_maps()), 30), "it imports"
+    assert eventually(lambda: any("_http_parser" in part.path for part in waiting.memory_maps())), "it imports"
     assert waiting.memory_full_info().pss < SPARE_BYTES
     assert placed("second") == waiting.pid
     os.kill(waiting.pid, signal.SIGKILL)
-    assert eventually(lambda: int(file.read_text()) != waiting.pid, 30), "the restart has taken one, too"
-    assert eventually(lambda: [*titles_of(ray_folder)].count("ray::IDLE") == 1, 30)
+    assert eventually(lambda: int(file.read_text()) != waiting.pid), "the restart has taken one, too"
+    assert eventually(lambda: [*titles_of(ray_folder)].count("ray::IDLE") == 1)
 
 
 SPARE_BYTES = 80e6
@@ -209,10 +209,10 @@ def test_start_that_is_late_names_what_it_waits_for(apart: Shell, ray_folder: Pa
 def test_start_that_nobody_waits_for_any_longer_leaves_nothing(number: int, apart: Shell, ray_folder: Path) -> None:
     code = "import sys; from byzer_magic.cli import main; sys.exit(main())"
     with subprocess.Popen([sys.executable, "-c", code, "connect"], env=apart.env, stderr=subprocess.DEVNULL) as shell:
-        assert eventually(lambda: bool(processes(ray_folder)), 60)
+        assert eventually(lambda: bool(processes(ray_folder)))
         shell.send_signal(number)
         assert shell.wait(60) == (130 if number == signal.SIGINT else -number)
-    assert eventually(lambda: not processes(ray_folder), 30), processes(ray_folder)
+    assert eventually(lambda: not processes(ray_folder)), processes(ray_folder)
     assert not list((ray_folder / f"byzer-{os.getuid()}").glob("byzer_head.json"))
 
 
@@ -221,7 +221,7 @@ def test_ray_that_dies_later_is_replaced(apart: Shell, ray_folder: Path) -> None
     file = ray_folder / f"byzer-{os.getuid()}" / "byzer_head.json"
     head = json.loads(file.read_text())
     with killing("raylet", ray_folder):
-        assert eventually(lambda: not psutil.pid_exists(head["pid"]), 60)
+        assert eventually(lambda: not psutil.pid_exists(head["pid"]))
     done = apart("connect")
     assert done.returncode == 0, done.stderr
     assert json.loads(file.read_text())["pid"] != head["pid"]

@@ -18,8 +18,9 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.routing.breaker import FAILURES
 from byzer_magic.stat import ArmStat
 from tests.conftest import Shell
-from tests.ray.test_deploy import deploy, eventually, saas
+from tests.ray.test_deploy import deploy, saas
 from tests.servers.process import Process, received
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -129,7 +130,7 @@ def test_first_token_is_where_a_request_stays_and_shares_are_kept(manager: Manag
     with pytest.raises(errors.Unsupported, match="vectors"):
         bz.model("later").embed("x")
     deploy(manager, saas(provider, "vectors", infer_params={"saas.model": "text-embedding-3-small"}))
-    assert eventually(lambda: embeds("later"), 15)
+    assert eventually(lambda: embeds("later"))
 
     deploy(manager, route("one", "a>b"))
     before = received(provider)

@@ -22,8 +22,9 @@ from byzer_magic.runtime.cluster import discovery
 from byzer_magic.stat import Fleet
 from byzer_magic.types import Ready
 from tests.conftest import alive
-from tests.ray.test_deploy import deploy, eventually, llama, saas
+from tests.ray.test_deploy import deploy, llama, saas
 from tests.servers.process import Process
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -125,7 +126,7 @@ def test_interrupted_scale_keeps_the_running_workers(manager: Manager, gguf: Pat
     events = manager.iterate(manager.scale(ScaleSpec(model="l", num_workers=3)))
     next(events)
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
-    assert eventually(lambda: all(health == "up" for health in healths("l")), 20)
+    assert eventually(lambda: all(health == "up" for health in healths("l")))
     assert len(healths("l")) < 3
     assert bz.model("l").chat("Hi", max_tokens=2).text
 
@@ -136,8 +137,8 @@ def test_scale_survives_a_killed_pool(manager: Manager, provider: Process) -> No
     endpoint = discovery.announced("m")
     assert endpoint
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid, 30)
-    assert eventually(lambda: healths("m") == ["up"] * 3, 20)
+    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid)
+    assert eventually(lambda: healths("m") == ["up"] * 3)
     assert bz.model("m").chat("hello").text
 
 
@@ -194,14 +195,14 @@ def test_follow_sees_deployments_appear_disappear_and_recover(manager: Manager, 
     os.kill(endpoint.pid, signal.SIGSTOP)
     assert until(fleets, lambda fleet: time.monotonic() - fleet.models["m"].seen > 3), "silent, and known as such"
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert until(fleets, lambda fleet: sum(worker.requests for worker in fleet.models["m"].stat.workers) == 0, 20)
+    assert until(fleets, lambda fleet: sum(worker.requests for worker in fleet.models["m"].stat.workers) == 0)
     manager.run(manager.undeploy(UndeploySpec(model="m")))
     assert until(fleets, lambda fleet: "m" not in fleet.models)
     fleets.close()  # type: ignore[attr-defined]  # a generator
 
 
-def until(fleets: Iterator[Fleet], true: object, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
+def until(fleets: Iterator[Fleet], true: object) -> bool:
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if true(next(fleets)):  # type: ignore[operator]  # a test's shorthand
             return True

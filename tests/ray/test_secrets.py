@@ -15,6 +15,7 @@ import pytest
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, short_folder
 from tests.servers.process import Process, free_port
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.ray
 
@@ -93,7 +94,7 @@ def test_secret_is_not_on_the_dashboard(planted: tuple[list[str], Path, int, int
     token = Path.home() / ".ray" / "auth_token"
     headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v0/{page}", headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         shown = answer.read().decode()
     assert "planted" in shown or not page.startswith("actors")
     assert KEY not in shown

@@ -19,8 +19,8 @@ from byzer_magic.gateway import sharing
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, Shell
 from tests.ray.machines import GPUS, Machines, machines, port_apart, provider_command
-from tests.ray.test_deploy import eventually
 from tests.servers.process import Process
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -96,9 +96,9 @@ def test_workers_are_placed_and_restarted_where_they_are_wanted(
     assert f"{pair.hosts[1]} has 1.999 CPUs and 1 GPUs free" in refused.stderr
     port = serve_on_both(here, pair)
     end(pair, "ray::Engine")
-    assert eventually(lambda: loads(watch) == 3, 60), "that of the process that has died, and of the new one"
+    assert eventually(lambda: loads(watch) == 3), "that of the process that has died, and of the new one"
     assert here("serve", "--stop").returncode == 0
-    assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()), 30)
+    assert eventually(lambda: not any(serves_at(each, port) for each in psutil.process_iter()))
 
 
 def test_what_ran_on_a_lost_node_runs_again_on_the_other(
@@ -112,7 +112,7 @@ def test_what_ran_on_a_lost_node_runs_again_on_the_other(
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(here, "query", "--model", "l", *long) for _ in range(2)]
         asked.append(pool.submit(here, "query", "--model", "far", "--query", "tokens:1000@20"))
-        assert eventually(lambda: busy(watch) == {"l": 2, "far": 1}, 30)
+        assert eventually(lambda: busy(watch) == {"l": 2, "far": 1})
         pair.leave()
         *engines, api = [each.result() for each in asked]
     assert "far: the worker died during the request" in api.stderr, (api.stdout, api.stderr)
@@ -121,8 +121,8 @@ def test_what_ran_on_a_lost_node_runs_again_on_the_other(
     assert sorted(code for code, _stderr in ends) == expected, f"a request is lost with its pool or worker only: {ends}"
     assert any("the worker died during the request" in each.stderr for each in engines)
     again = ("query", "--model", "far", "--query", "again")
-    assert eventually(lambda: watch(*again).stdout.strip() == "Echo: again", 60), "its process has moved"
-    assert eventually(lambda: row(watch, "l")["workers"] == "2/2 up", 60), "its worker has moved"
+    assert eventually(lambda: watch(*again).stdout.strip() == "Echo: again"), "its process has moved"
+    assert eventually(lambda: row(watch, "l")["workers"] == "2/2 up"), "its worker has moved"
     assert nodes(watch, "l") == nodes(watch, "far") == {pair.hosts[0]}
 
 
@@ -202,7 +202,7 @@ def serve_on_both(shell: Shell, pair: Machines) -> int:
             data=json.dumps({"model": "m", "messages": [{"role": "user", "content": "over there"}]}).encode(),
         )  # fmt: skip
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             assert "Echo: over there" in response.read().decode()
     with pytest.raises(ConfigError, match="taken by the endpoint of another Ray of yours"):
         sharing.share(port, "another Ray of this user")

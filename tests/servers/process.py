@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.waiting import PATIENCE
+
 HERE = Path(__file__).parent
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
-GONE_SECONDS = 10.0
-"""A busy machine takes that long at most until a server learns that its client has left."""
 LOG_LINES = 30
 
 
@@ -89,14 +89,14 @@ class Process:
 
     def get(self, path: str) -> Any:
         """Return the JSON at `path`."""
-        with urllib.request.urlopen(self.url + path, timeout=5) as response:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as response:
             return json.load(response)
 
     def post(self, path: str, content: Any) -> Any:
         """Send JSON to `path`, and return the JSON of the response."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, json.dumps(content).encode(), headers)
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
 
     def log(self) -> str:
@@ -116,7 +116,7 @@ class Process:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self.url + self._ready, timeout=2):
+            with urllib.request.urlopen(self.url + self._ready, timeout=READY_SECONDS):
                 return True
         except urllib.error.HTTPError as err:
             err.close()
@@ -148,7 +148,7 @@ async def gone_after(server: Process, since: float) -> float:
     Raises:
         AssertionError: it has its client still, or has answered it to the end.
     """
-    while time.time() < since + GONE_SECONDS:
+    while time.time() < since + PATIENCE:
         if gone := last(server).get("gone"):
             return float(gone) - since
         await asyncio.sleep(0.02)

@@ -21,6 +21,7 @@ from byzer_magic.runtime.transport import attachments, messages, protocol, serve
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, ImageRequest, Media, Message
+from tests.waiting import PATIENCE, happens
 
 
 class Far:
@@ -103,14 +104,14 @@ async def test_closing_the_iterator_cancels_the_call(link: Link, far: Far) -> No
     async with aclosing(link.stream("chat", ask(100_000))) as items:
         await anext(items)
         assert far.open == 1
-    await eventually(lambda: far.open == 0)
+    assert await happens(lambda: far.open == 0)
 
 
 async def test_closing_the_connection_cancels_its_calls(link: Link, far: Far) -> None:
     items = link.stream("chat", ask(100_000))
     await anext(items)
     await link.close()
-    await eventually(lambda: far.open == 0)
+    assert await happens(lambda: far.open == 0)
     with pytest.raises(errors.WorkerLost):
         async for _ in items:
             pass
@@ -129,7 +130,7 @@ async def test_calls_that_are_ended_say_why_and_others_go_on(link: Link, far: Fa
         with pytest.raises(errors.NotDeployed, match="It was removed"):
             async for _ in items:
                 pass
-    await eventually(lambda: far.open == 0)
+    assert await happens(lambda: far.open == 0)
     assert await texts(link, 3) == ["0", "1", "2"]
     await link_of_others.close()
 
@@ -209,7 +210,7 @@ async def test_malformed_bytes_close_only_their_connection(name: str, far: Far, 
     hostile = await unix_connect(endpoint.path, "ws://x/", additional_headers=token, max_size=None, compression=None)
     with pytest.raises(ConnectionClosed):
         await hostile.send(HOSTILE[name])
-        await asyncio.wait_for(hostile.recv(), 5)
+        await asyncio.wait_for(hostile.recv(), PATIENCE)
     assert len([chunk async for chunk in innocent]) == 299
 
 
@@ -217,7 +218,7 @@ async def test_server_drops_bytes_that_are_not_a_handshake(far: Far, link: Link)
     raw = socket.socket(socket.AF_UNIX)
     raw.connect(far.service.endpoint("").path)
     raw.sendall(b"\x16\x03\x01 not http at all \r\n\r\n")
-    raw.settimeout(5)
+    raw.settimeout(PATIENCE)
     reply = await asyncio.to_thread(raw.recv, 1024)
     assert not reply or b"400" in reply
     raw.close()
@@ -235,18 +236,10 @@ async def test_malformed_call_fails_alone(far: Far, link: Link) -> None:
     )
     failed: list[object] = []
     while len(failed) < 2:
-        message = await asyncio.wait_for(raw.recv(decode=False), 5)
+        message = await asyncio.wait_for(raw.recv(decode=False), PATIENCE)
         failed += protocol.read_answers(message)
     assert all(isinstance(frame, protocol.Fail) for frame in failed)
     await raw.close()
-
-
-async def eventually(true: object, seconds: float = 2.0) -> None:
-    for _ in range(int(seconds / 0.01)):
-        if true():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not become true")
 
 
 # ---- media

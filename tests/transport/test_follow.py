@@ -16,6 +16,7 @@ from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.stat import Delta, Fleet, ModelStat, WorkerStat
+from tests.waiting import PATIENCE
 
 QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["chat"], workers=[], concurrency=1)
 
@@ -75,7 +76,7 @@ async def finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def until(fleets: AsyncIterator[Fleet], true: Callable[[Fleet], bool]) -> Fleet:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         async for fleet in fleets:
             if true(fleet):
                 return fleet

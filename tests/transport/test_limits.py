@@ -18,6 +18,7 @@ from byzer_magic.runtime.transport import client, messages, protocol, server
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Message
+from tests.waiting import PATIENCE
 
 MB = 1024 * 1024
 
@@ -137,7 +138,7 @@ async def test_messages_have_about_a_megabyte(raw: ClientConnection) -> None:
         await raw.send(call(number, 30, 200_000))
     done, received, largest = 0, 0, 0
     while done < 20:
-        message = await asyncio.wait_for(raw.recv(decode=False), 10)
+        message = await asyncio.wait_for(raw.recv(decode=False), PATIENCE)
         largest = max(largest, len(message))
         for frame in protocol.read_answers(message):
             done += isinstance(frame, protocol.Done)
@@ -232,8 +233,8 @@ async def test_link_ends_a_request_whose_pool_does_not_keep_the_timeout(
 ) -> None:
     monkeypatch.setattr(client, "DEADLINE_SECONDS", 0.2)
     with pytest.raises(errors.DeadlineExceeded, match=r"m did not finish within 0\.1 s"):
-        await asyncio.wait_for(link.call("embed", EmbedRequest(texts=["x"], timeout=0.1)), 10)
-    await asyncio.wait_for(far.cancelled.wait(), 10)
+        await asyncio.wait_for(link.call("embed", EmbedRequest(texts=["x"], timeout=0.1)), PATIENCE)
+    await asyncio.wait_for(far.cancelled.wait(), PATIENCE)
     assert await sizes(link, 2, 3) == [3, 3]
 
 
@@ -257,14 +258,14 @@ async def test_link_ends_a_request_to_a_pool_that_hangs(tmp_path: Path, monkeypa
     large = EmbedRequest(texts=["x" * 20 * MB], timeout=0.1)
     async with await asyncio.start_unix_server(connected, path):
         with pytest.raises(errors.DeadlineExceeded):
-            await asyncio.wait_for(Link("m", find).call("embed", large), 10)
+            await asyncio.wait_for(Link("m", find).call("embed", large), PATIENCE)
         hang.set()
     Path(path).unlink()
     hang.clear()
     async with unix_serve(accepts, path, max_size=None, ping_interval=None, close_timeout=0.1):
         link = Link("m", find)
         with pytest.raises(errors.DeadlineExceeded):
-            await asyncio.wait_for(link.call("embed", large), 10)
+            await asyncio.wait_for(link.call("embed", large), PATIENCE)
         assert link._connection is not None
         link._connection.transport.abort()
         hang.set()
@@ -283,5 +284,5 @@ async def test_message_that_cannot_be_read_ends_the_connection(tmp_path: Path) -
     async with unix_serve(garbage, path, ping_interval=None):
         link = Link("m", find)
         with pytest.raises(errors.MalformedResponse, match="its message is damaged"):
-            await asyncio.wait_for(sizes(link, 1, 1), 10)
+            await asyncio.wait_for(sizes(link, 1, 1), PATIENCE)
         assert not link.connected

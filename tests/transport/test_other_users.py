@@ -20,6 +20,7 @@ from byzer_magic.runtime.transport.connecting import connect_to
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, Message
 from tests.users import ALICE, BOB, as_user, needs_root, open_folder
+from tests.waiting import PATIENCE
 
 pytestmark = needs_root
 
@@ -40,7 +41,7 @@ def folder() -> Iterator[Path]:
 def status_of(path: Path) -> str:
     """Return what a server answers to a client that knows the token."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         client.connect(str(path))
         client.sendall(HANDSHAKE.encode())
         return client.recv(4096).decode().partition("\r\n")[0].split()[1]
@@ -105,7 +106,7 @@ def test_client_tells_nothing_to_a_server_of_another_user(folder: Path) -> None:
                 except OSError:
                     return
                 with client:
-                    client.settimeout(5)
+                    client.settimeout(PATIENCE)
                     heard.append(client.recv(4096))
 
         as_user(ALICE, listen)

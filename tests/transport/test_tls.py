@@ -19,6 +19,7 @@ from byzer_magic.runtime.transport import protocol, tcp, tls
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, Message
+from tests.waiting import PATIENCE
 
 HOST = "127.0.0.1"
 TOKEN = "planted-token-71"
@@ -108,7 +109,7 @@ async def test_client_tells_nothing_to_a_server_of_another_authority(node: Node)
     stranger = tls.new_authority().certificate
     async with relay(node.endpoint().port) as (port, seen):
         with pytest.raises(errors.CannotConnect, match="no certificate of its cluster"):
-            await asyncio.wait_for(ask(node.endpoint(port=port, authority=stranger)), 10)
+            await asyncio.wait_for(ask(node.endpoint(port=port, authority=stranger)), PATIENCE)
     assert TOKEN.encode() not in seen
     assert not node.prompts
 
@@ -118,7 +119,7 @@ async def test_certificate_of_another_node_is_refused(tmp_path: Path, authority:
     await node.server.start(tcp=True)
     try:
         with pytest.raises(errors.CannotConnect, match="no certificate of its cluster"):
-            await asyncio.wait_for(ask(node.endpoint()), 10)
+            await asyncio.wait_for(ask(node.endpoint()), PATIENCE)
     finally:
         node.server.stop()
 

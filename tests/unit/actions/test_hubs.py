@@ -27,6 +27,7 @@ from byzer_magic.types import Fetched
 from tests.hubs import BIG, TOKEN
 from tests.models.gguf_vision import mmproj
 from tests.servers.process import Process, noted_after, received
+from tests.waiting import PATIENCE
 
 TINY = "hf:byzer/tiny-GGUF"
 DEPLOY = f"deploy --model_path {TINY} --infer_backend llama_cpp --model tiny"
@@ -196,7 +197,7 @@ def test_interrupt_in_a_shell_stops_at_once_and_the_next_run_goes_on(
             assert shell.poll() is None
             time.sleep(0.05)
         shell.send_signal(signal.SIGINT)
-        _out, said = shell.communicate(timeout=30)
+        _out, said = shell.communicate(timeout=PATIENCE)
     assert shell.returncode == 130
     assert said.decode().splitlines()[-1] == "Interrupted."
     assert b"Traceback" not in said

@@ -18,6 +18,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import ChatRequest
 from tests.answering import Answering, called
 from tests.unit.client.test_tools import weather
+from tests.waiting import PATIENCE
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
@@ -94,7 +95,7 @@ async def test_ask_with_tools_keeps_the_loop_of_the_requests_free() -> None:
         return Model("other", other).chat("Weather?").text
 
     manager = Answering(called("ask", "{}"), "Done.")
-    waiting = asyncio.wait_for(LOOP.adopt(ask_with_tools(manager, "m", "?", {"tools": [ask]})), 20)
+    waiting = asyncio.wait_for(LOOP.adopt(ask_with_tools(manager, "m", "?", {"tools": [ask]})), PATIENCE)
     assert (await waiting).raw["calls"][0]["result"] == "sunny"
 
 

@@ -14,6 +14,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.errors import CommandError, DeadlineExceeded, RateLimited
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Message, Request, SpeakRequest
 from tests.exchanges import Scripted, exchange, interrupt
+from tests.waiting import PATIENCE
 
 CHAT = ChatRequest(messages=[])
 
@@ -61,7 +62,7 @@ async def test_aconverse_waits_no_longer_than_the_timeout_for_a_model_that_is_lo
             return frozenset()
 
     with pytest.raises(DeadlineExceeded, match=r"m was not ready within 0\.05 s"):
-        await asyncio.wait_for(aconverse(Loading(), "m", "hello", timeout=0.05), 10)
+        await asyncio.wait_for(aconverse(Loading(), "m", "hello", timeout=0.05), PATIENCE)
 
 
 async def test_exchange_is_sent_only_when_it_is_drained() -> None:

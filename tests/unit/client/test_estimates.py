@@ -17,6 +17,7 @@ from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatRequest, Message, Request
 from tests.answering import Answering
 from tests.fleets import model, worker
+from tests.waiting import PATIENCE
 
 
 class Priced(Answering):
@@ -55,7 +56,7 @@ async def test_known_are_the_same_model_request_and_sample(tmp_path: Path) -> No
         entry = Entry(
             key=key, asked="", sample=sample, at=0.0, alias="paid", origin=Origin("x"), status=status, **about
         )
-        store.add(entry).result(5)
+        store.add(entry).result(PATIENCE)
 
     write(chat("one"), 0)
     write(chat("one"), 1)

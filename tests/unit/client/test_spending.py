@@ -26,6 +26,7 @@ from byzer_magic.journal.purse import Purse, PurseFile
 from byzer_magic.journal.store import Store
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Message, Usage
+from tests.waiting import PATIENCE
 
 PRICE = cast("prices.Price", prices.find("saas/openai", "gpt-4o"))
 PAID = Usage(100, 10, 0.002, "USD")
@@ -215,7 +216,7 @@ def test_requests_wait_for_those_in_flight_in_place_of_asking(file: PurseFile) -
     LOOP.run(asyncio.sleep(0.05))
     assert not running.done()
     file.settle(other.id, 0.001)
-    assert len(running.result(10)) == 3
+    assert len(running.result(PATIENCE)) == 3
     assert not face.reporter.questions
 
 

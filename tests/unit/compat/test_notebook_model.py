@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.servers.process import Process
+from tests.waiting import PATIENCE
 
 MODEL = Path(__file__).parents[2] / "compat" / "model.py"
 TOOL = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
@@ -40,7 +41,7 @@ def test_notebook_model_answers(
         json.dumps(body).encode(),
         {"Content-Type": "application/json", "Authorization": "Bearer sk-planted-5f0c9d1e7a"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         told = response.read().decode()
     assert answer in told
     assert told.rstrip().endswith("[DONE]") is stream

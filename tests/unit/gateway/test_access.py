@@ -22,6 +22,7 @@ from byzer_magic.safety import tcp_peers
 from byzer_magic.types import ChatChunk
 from tests.endpoints import Running, Scripted, running
 from tests.users import ALICE, as_user, needs_root
+from tests.waiting import PATIENCE
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
 
@@ -52,7 +53,7 @@ def fetch(url: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[st
     found = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, data, {"content-type": "application/json", **found})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return response.status, json.loads(response.read() or b"null"), dict(response.headers)
     except urllib.error.HTTPError as err:
         with err:
@@ -129,7 +130,7 @@ def test_tokens_count_for_a_client_that_leaves_early(
     body = json.dumps({**BODY, "stream": True}).encode()
     bearer = {"content-type": "application/json", "authorization": f"Bearer {key}"}
     request = urllib.request.Request(f"{guarded.url}/v1/chat/completions", body, bearer)
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         assert response.readline()
         guarded.until(lambda: guarded.scripted.open == 1)
     guarded.until(lambda: guarded.scripted.open == 0)
@@ -214,12 +215,12 @@ def test_metrics_of_all_are_for_those_who_may_see_them(guarded: Running, free: R
     for key, status in ((plain, 403), (flagged, 200), ("master-key", 200)):
         request = urllib.request.Request(f"{guarded.url}/metrics", headers={"authorization": f"Bearer {key}"})
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 assert (response.status, b"byzer_requests" in response.read()) == (status, True)
         except urllib.error.HTTPError as err:
             with err:
                 assert (err.code, b"ivan" in err.read()) == (status, True)
-    with urllib.request.urlopen(f"{free.url}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"{free.url}/metrics", timeout=PATIENCE) as response:
         assert response.status == 200
 
 

@@ -37,6 +37,7 @@ from byzer_magic.types import (
 )
 from tests.endpoints import Running, Scripted, echo, running
 from tests.servers.audio_files import tone
+from tests.waiting import PATIENCE
 
 POSTS = [path for path in PATHS if path.method == "POST" and "{" not in path.pattern]
 FORMS = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits")
@@ -82,7 +83,7 @@ def endpoint() -> Iterator[Running]:
 
 def send(endpoint: Running, path: str, data: bytes, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
     try:
         connection.request("POST", path, data, {"content-type": "application/json", **headers})
         response = connection.getresponse()
@@ -251,7 +252,7 @@ def test_unknown_paths_are_errors(endpoint: Running) -> None:
         ("POST", "/v1/nothing"),
         ("PUT", "/"),
     ):
-        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=PATIENCE)
         try:
             connection.request(method, path)
             response = connection.getresponse()

@@ -14,6 +14,7 @@ import pytest
 from byzer_magic.types import ChatChunk, ChatRequest, Media
 from tests.endpoints import Running, Scripted, running
 from tests.servers.audio_files import tone
+from tests.waiting import PATIENCE
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -30,7 +31,7 @@ def post(endpoint: Running, path: str, body: Any, headers: dict[str, str] | None
     request = urllib.request.Request(
         endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return json.loads(response.read())
 
 
@@ -270,7 +271,7 @@ def test_beta_features_reach_claude_only(endpoint: Running) -> None:
             json.dumps({"model": model, **body}).encode(),
             {"content-type": "application/json", "anthropic-beta": "context-1m"},
         )
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=PATIENCE).close()
         got = endpoint.scripted.asked[-1][1].options.get("extra_headers", {})
         assert got.get("anthropic-beta") == sent
 

@@ -22,6 +22,7 @@ from byzer_magic.gateway.keys import KeyFile
 from byzer_magic.gateway.media_urls import MediaUrls
 from byzer_magic.types import ChatRequest, Media
 from tests.endpoints import Running, Scripted, running
+from tests.waiting import PATIENCE
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -82,7 +83,7 @@ def ask(endpoint: Running, *urls: str, model: str = "llama", path: str = "/v1/ch
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     request = urllib.request.Request(endpoint.url + path, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=20):
+        with urllib.request.urlopen(request, timeout=PATIENCE):
             return ""
     except urllib.error.HTTPError as err:
         with err:

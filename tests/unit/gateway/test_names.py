@@ -19,6 +19,7 @@ from byzer_magic.gateway.problems import row_of
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.types import ChatChunk, Request
 from tests.endpoints import Running, Scripted, running
+from tests.waiting import PATIENCE
 
 SERVED = {"gpt-4o": "hidden", "small": "other"}
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
@@ -81,7 +82,7 @@ def answer(endpoint: Running, path: str, body: Any) -> str:
         endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return str(response.read().decode())
     except urllib.error.HTTPError as err:
         with err:
@@ -111,7 +112,7 @@ def test_unknown_names_are_answered_with_those_that_are_served(endpoint: Running
 
 
 def test_metrics_have_the_served_names(endpoint: Running) -> None:
-    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=PATIENCE) as response:
         text = response.read().decode()
     assert 'byzer_queue{model="gpt-4o"}' in text
     assert 'model="hidden"' not in text

@@ -11,6 +11,7 @@ import pytest
 
 from byzer_magic.types import ChatChunk, PromptTruncation, Request, Usage
 from tests.endpoints import Running, Scripted, running
+from tests.waiting import PATIENCE
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 BODIES: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ def replied(endpoint: Running, path: str, **more: Any) -> tuple[str, str | None]
     request = urllib.request.Request(
         endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return response.read().decode(), response.headers["x-byzer-warning"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.endpoints import Running, Scripted, running
 from tests.unit.gateway.test_bad_input import answer
 from tests.unit.gateway.test_conversations import CLAUDE_CODE, PNG, SCHEMA
+from tests.waiting import PATIENCE
 
 IMAGE = f"data:image/png;base64,{PNG}"
 FUNCTION = {"type": "function", "function": {"name": "f", "description": "d", "parameters": SCHEMA}}
@@ -103,7 +104,7 @@ def put(body: Any, at: tuple[Any, ...], value: Any) -> Any:
 @pytest.mark.parametrize(("path", "model"), [*((path, "m") for path in RICH), ("/v1/messages", "claude")])
 def test_no_value_anywhere_breaks_the_endpoint(endpoint: Running, path: str, model: str) -> None:
     body = {"model": model, "stream": False, **RICH[path]}
-    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=PATIENCE)
     failed = []
     try:
         for at in [(), *places(body)]:

@@ -16,6 +16,7 @@ from byzer_magic.journal.entry import Entry
 from byzer_magic.journal.hiding import hidden
 from byzer_magic.journal.store import Store
 from byzer_magic.types import ChatChunk, ChatRequest, Message, Segment, TranscriptChunk, Usage
+from tests.waiting import PATIENCE
 
 SECRET = "sk-planted-0123456789abcdef"
 
@@ -60,7 +61,7 @@ def test_nothing_of_it_is_in_the_files(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("MY_OWN_TOKEN", "a-token-without-a-shape")
     store = Store.open(tmp_path)
     pieces = [ChatChunk("a-token-"), ChatChunk("without-a-shape")]
-    store.add(entry(f"{SECRET} a-token-without-a-shape", pieces)).result(5)
+    store.add(entry(f"{SECRET} a-token-without-a-shape", pieces)).result(PATIENCE)
     store.close()
     data = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert SECRET.encode() not in data

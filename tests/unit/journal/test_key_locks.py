@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from byzer_magic.journal.key_locks import KeyLocks
+from tests.waiting import PATIENCE
 
 KEY, OTHER = "0f" * 32, "f0" * 32
 HOLDER = """
@@ -51,7 +52,7 @@ async def test_lock_of_another_process_is_waited_for_and_dropped_with_it(tmp_pat
                 assert process.stdin is not None
                 process.stdin.write("\n")
                 process.stdin.flush()
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, PATIENCE)
         finally:
             process.kill()
             process.communicate()

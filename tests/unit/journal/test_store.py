@@ -31,6 +31,7 @@ from byzer_magic.journal.connecting import connected, make
 from byzer_magic.journal.entry import FAILED, Entry, Origin
 from byzer_magic.journal.store import WALK_AT_ONCE, Store, project_folder, project_store
 from byzer_magic.types import AudioChunk, ChatChunk, ImageItem, Routed, Usage
+from tests.waiting import PATIENCE
 
 
 def entry(key: str = "k", **more: object) -> Entry:
@@ -52,13 +53,13 @@ def test_entry_comes_back_as_it_was_written(store: Store) -> None:
         ttft=0.1,
         worker=2,
     )
-    number = store.add(written).result(5)
+    number = store.add(written).result(PATIENCE)
     assert store.find("k") == msgspec.structs.replace(written, id=number)
 
 
 def test_newest_complete_answer_of_a_key_is_found(store: Store) -> None:
     for answer, status in (("old", "complete"), ("new", "complete"), ("half", "interrupted"), ("", FAILED)):
-        store.add(entry(answer=answer, status=status)).result(5)
+        store.add(entry(answer=answer, status=status)).result(PATIENCE)
     found = store.find("k")
     assert found is not None
     assert found.answer == "new"
@@ -67,7 +68,7 @@ def test_newest_complete_answer_of_a_key_is_found(store: Store) -> None:
 
 
 def test_files_are_closed_to_others(store: Store) -> None:
-    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(5)
+    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(PATIENCE)
     for path in store.path.parent.rglob("*"):
         allowed = stat.S_IMODE(path.stat().st_mode) & 0o077
         assert allowed == 0, path
@@ -76,8 +77,8 @@ def test_files_are_closed_to_others(store: Store) -> None:
 
 def test_media_are_files_by_their_hash_and_go_with_their_last_entry(store: Store) -> None:
     speech = [(0.1 * at, AudioChunk(bytes([at]) * 800, "audio/mpeg")) for at in range(3)]
-    first = store.add(entry("a", pieces=speech)).result(5)
-    store.add(entry("b", pieces=speech, at=time.time() + 100)).result(5)
+    first = store.add(entry("a", pieces=speech)).result(PATIENCE)
+    store.add(entry("b", pieces=speech, at=time.time() + 100)).result(PATIENCE)
     files = list((store.path.parent / "media").iterdir())
     assert [path.stat().st_size for path in files] == [2400]
     found = store.find("a")
@@ -93,7 +94,7 @@ def test_media_are_files_by_their_hash_and_go_with_their_last_entry(store: Store
 
 
 def test_answer_whose_media_are_gone_is_not_known(store: Store) -> None:
-    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(5)
+    store.add(entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])).result(PATIENCE)
     for path in (store.path.parent / "media").iterdir():
         path.unlink()
     assert store.find("k") is None
@@ -103,8 +104,8 @@ def test_oldest_entries_go_when_it_is_too_large_or_too_old(tmp_path: Path) -> No
     store = Store.open(tmp_path)
     noise = [os.urandom(30_000).hex() for _ in range(60)]
     for at, text in enumerate(noise):
-        store.add(entry(str(at), answer=text, pieces=[(0.0, ChatChunk(text))])).result(5)
-    store.add(entry("old", at=time.time() - 3 * 86400)).result(5)
+        store.add(entry(str(at), answer=text, pieces=[(0.0, ChatChunk(text))])).result(PATIENCE)
+    store.add(entry("old", at=time.time() - 3 * 86400)).result(PATIENCE)
     store.close()
     bounded = Store.open(tmp_path, Bounds(megabytes=2, days=2))
     left = bounded.search()
@@ -116,7 +117,7 @@ def test_oldest_entries_go_when_it_is_too_large_or_too_old(tmp_path: Path) -> No
 
 def test_search_finds_in_prompts_and_answers(store: Store) -> None:
     for key, request, answer in (("a", '"the Invoice"', ""), ("b", "", "an INVOICE"), ("c", "50%", "")):
-        store.add(entry(key, request=request, answer=answer)).result(5)
+        store.add(entry(key, request=request, answer=answer)).result(PATIENCE)
     assert [found.key for found in store.search("invoice")] == ["b", "a"]
     assert [found.key for found in store.search("50%")] == ["c"]
     assert [found.key for found in store.search("_")] == []
@@ -128,8 +129,8 @@ def test_what_cannot_be_written_fails_alone(store: Store) -> None:
     bad = store.add(entry("bad", pieces=[(0.0, ChatChunk(extra={"x": object()}))]))
     good = store.add(entry("good"))
     with pytest.raises(JournalError):
-        bad.result(5)
-    assert good.result(5)
+        bad.result(PATIENCE)
+    assert good.result(PATIENCE)
 
 
 def test_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_folders_that_are_closed_or_gone_are_no_project(tmp_path: Path, monkeypa
 def test_tape_holds_entries_with_their_media(store: Store, tmp_path: Path) -> None:
     store.add(
         entry(pieces=[(0.0, ImageItem("image/png", bytes(5000))), (0.5, ImageItem(url="https://e.org/x"))])
-    ).result(5)
+    ).result(PATIENCE)
     whole = [found for found in store.walk() if found]
     path = tmp_path / "tape.jsonl"
     path.write_bytes(b"".join(tape.lines(whole)))
@@ -224,7 +225,7 @@ def test_many_processes_write_at_once_and_are_killed(tmp_path: Path) -> None:
 
 def test_nothing_of_what_was_removed_is_left_in_the_files(store: Store) -> None:
     for number in range(20):
-        store.add(entry(str(number), answer=f"private {number}" * 100)).result(10)
+        store.add(entry(str(number), answer=f"private {number}" * 100)).result(PATIENCE)
     files = sorted(store.path.parent.glob("journal.db*"))
     assert any(b"private" in file.read_bytes() for file in files)
     assert store.clear() == 20
@@ -259,7 +260,7 @@ def test_who_leaves_before_an_entry_is_written_takes_no_other_with_it(store: Sto
         await asyncio.wait([leaving])
         busy.execute("COMMIT")
         busy.close()
-        return await asyncio.wait_for(staying, 10)
+        return await asyncio.wait_for(staying, PATIENCE)
 
     assert asyncio.run(ask()) == 2
     assert store.has(["a", "b"]) == {"a", "b"}, "an answer that was paid is kept, whoever waits for it"
@@ -273,22 +274,22 @@ def test_entry_that_sqlite_refuses_fails_alone(store: Store) -> None:
         waiting += [store.add(entry()) for _ in range(2)]
         busy.execute("COMMIT")
     with pytest.raises(JournalError):
-        refused.result(10)
-    assert [done.result(10) for done in waiting] == [1, 2, 3, 4]
+        refused.result(PATIENCE)
+    assert [done.result(PATIENCE) for done in waiting] == [1, 2, 3, 4]
 
 
 def test_names_that_are_not_utf8_are_written(store: Store) -> None:
     name = os.fsdecode(b"\xff.ipynb")
-    assert store.add(entry(origin=Origin("notebook", name, "cell1"))).result(10)
+    assert store.add(entry(origin=Origin("notebook", name, "cell1"))).result(PATIENCE)
     found = store.find("k")
     assert found is not None
     assert found.origin.notebook.endswith(".ipynb")
 
 
 def test_journal_that_was_removed_is_begun_anew(store: Store) -> None:
-    store.add(entry("old")).result(10)
+    store.add(entry("old")).result(PATIENCE)
     shutil.rmtree(store.path.parent)
-    store.add(entry("new")).result(10)
+    store.add(entry("new")).result(PATIENCE)
     assert store.has(["old", "new"]) == {"new"}
     assert Store.open(store.path.parent.parent).has(["new"]) == {"new"}
 
@@ -296,19 +297,19 @@ def test_journal_that_was_removed_is_begun_anew(store: Store) -> None:
 @pytest.mark.parametrize("damage", [b"", b"\1" * 4999, b"\1" * 5000])
 def test_damaged_media_are_not_an_answer_and_are_written_again(store: Store, damage: bytes) -> None:
     picture = entry(pieces=[(0.0, ImageItem("image/png", bytes(5000)))])
-    store.add(picture).result(10)
+    store.add(picture).result(PATIENCE)
     (file,) = (store.path.parent / "media").iterdir()
     file.write_bytes(damage)
     assert store.find("k") is None
-    store.add(picture).result(10)
+    store.add(picture).result(PATIENCE)
     assert (store.find("k") is None) == (len(damage) == 5000)
 
 
 def test_damaged_entry_is_an_error_of_the_journal(store: Store) -> None:
-    store.add(entry()).result(10)
+    store.add(entry()).result(PATIENCE)
     with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("UPDATE entries SET pieces = ?", (b"\x78nothing",))
-    store.add(entry("other")).result(10)
+    store.add(entry("other")).result(PATIENCE)
     with pytest.raises(JournalError, match=re.escape("cannot be used")):
         store.find("k")
     assert [found.key for found in store.search()] == ["other", "k"], "it is shown"
@@ -318,7 +319,7 @@ def test_damaged_entry_is_an_error_of_the_journal(store: Store) -> None:
 def test_more_entries_than_are_read_at_once_are_walked_through(store: Store) -> None:
     for number in range(WALK_AT_ONCE + 1):
         done = store.add(entry(str(number), alias="even" if number % 2 == 0 else "odd"))
-    done.result(10)
+    done.result(PATIENCE)
     assert [found.key for found in store.walk() if found] == [str(number) for number in range(WALK_AT_ONCE + 1)]
     assert len(list(store.walk(alias="even"))) == WALK_AT_ONCE // 2 + 1
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import Notebook
 from byzer_magic.types import ChatChunk, Dispatched
 from tests.pools import Near, Pools
+from tests.waiting import eventually
 
 KEY = "sk-hidden-0123456789"
 
@@ -52,13 +52,6 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     return found
 
 
-def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def notebook(output: Any = None) -> tuple[Chats, dict[str, Any]]:
     variables: dict[str, Any] = {"API_KEY": KEY}
     return Chats(SimpleNamespace(user_ns=variables), output or Notebook()), variables
@@ -73,12 +66,12 @@ def test_output_fills_after_the_cell_has_ended(shown: list[dict[str, str]]) -> N
     talk, variables = notebook()
     ask(talk, Pools(model), "m --background --out found --session t")
     assert "_chat" not in variables
-    eventually(lambda: "Be" in shown[-1]["text/plain"])
+    assert eventually(lambda: "Be" in shown[-1]["text/plain"])
     model.let.set()
-    eventually(lambda: "TTFT" in shown[-1]["text/plain"])
+    assert eventually(lambda: "TTFT" in shown[-1]["text/plain"])
     assert shown[-1]["text/plain"].startswith("Because of 1.\n")
     assert variables["_chat"].text == variables["found"].text == "Because of 1."
-    eventually(lambda: [turn.content for turn in talk.kept["t"]] == ["Why?", "Because of 1."])
+    assert eventually(lambda: [turn.content for turn in talk.kept["t"]] == ["Why?", "Because of 1."])
 
 
 def test_end_is_not_shown_as_a_part_of_the_ended_cell_but_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +87,7 @@ def test_end_is_not_shown_as_a_part_of_the_ended_cell_but_in_its_language(monkey
         ask(notebook()[0], Pools(model), "m --background")
     cell.reset(token)
     model.let.set()
-    eventually(lambda: "回答已被取消。" in shown[-1][1])
+    assert eventually(lambda: "回答已被取消。" in shown[-1][1])
     assert shown[-1][0] == "none"
 
 
@@ -106,8 +99,8 @@ def test_answer_is_counted_for_its_cell_and_not_for_the_one_that_runs_meanwhile(
     ask(talk, Pools(model), "m --background")
     LEDGER.begin(Cell(number=72, id="other"))
     try:
-        eventually(lambda: "_chat" in variables)
-        eventually(lambda: 71 in {run.cell.number for run in LEDGER.runs()})
+        assert eventually(lambda: "_chat" in variables)
+        assert eventually(lambda: 71 in {run.cell.number for run in LEDGER.runs()})
         assert 72 not in {run.cell.number for run in LEDGER.runs()}
     finally:
         LEDGER.end()
@@ -119,7 +112,7 @@ def test_turn_is_in_its_session_once_and_the_next_prompt_goes_on_after_it(shown:
     pools = Pools(model)
     talk, variables = notebook()
     ask(talk, pools, "m --background --session t")
-    eventually(lambda: "_chat" in variables)
+    assert eventually(lambda: "_chat" in variables)
     ask(talk, pools, "m --session t", "And?")
     assert [turn.content for turn in talk.kept["t"]] == ["Why?", "Because of 1.", "And?", "Because of 3."]
 
@@ -128,9 +121,9 @@ def test_failure_is_shown_below_what_had_arrived_without_secrets(shown: list[dic
     model = Model(errors.ProviderUnavailable(f"The key {KEY} is down.", "Wait a minute."))
     talk, variables = notebook()
     ask(talk, Pools(model), "m --background")
-    eventually(lambda: "Be" in shown[-1]["text/plain"])
+    assert eventually(lambda: "Be" in shown[-1]["text/plain"])
     model.let.set()
-    eventually(lambda: "Wait a minute." in shown[-1]["text/plain"])
+    assert eventually(lambda: "Wait a minute." in shown[-1]["text/plain"])
     assert shown[-1]["text/plain"].startswith("Be\n")
     assert "The key *** is down." in shown[-1]["text/plain"]
     assert KEY not in str(shown)
@@ -146,7 +139,7 @@ def test_terminal_gets_the_result_and_is_told_where_it_is(
     ask(talk, Pools(model), "m --background")
     assert "%chat --attach " in capsys.readouterr().err
     model.let.set()
-    eventually(lambda: "_chat" in variables)
+    assert eventually(lambda: "_chat" in variables)
     assert capsys.readouterr().out == ""
     assert shown == []
 
@@ -157,7 +150,7 @@ def test_another_notebook_attaches_and_cancel_ends_the_answer(
     model = Model()
     pools = Pools(model)
     ask(notebook()[0], pools, "m --background")
-    eventually(lambda: shown and "Be" in shown[-1]["text/plain"])
+    assert eventually(lambda: shown and "Be" in shown[-1]["text/plain"])
     other, variables = notebook()
     context = Context(manager=Near(pools), output=Notebook())
     threading.Timer(0.2, model.let.set).start()

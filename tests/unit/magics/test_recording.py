@@ -14,6 +14,7 @@ from byzer_magic.journal.entry import Origin
 from byzer_magic.magics.recording import Recording
 from byzer_magic.widgets import recorder
 from tests.servers.audio_files import wav_of
+from tests.waiting import PATIENCE
 
 
 def test_recording_is_asked_with_the_options_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,5 +31,5 @@ def test_recording_is_asked_with_the_options_of_its_cell(monkeypatch: pytest.Mon
     with using(how):
         recording = Recording("whisper", ask, lambda _result: None)
     recording._take(wav_of(bytes(1600)), "talk.wav")
-    assert failed.get(timeout=10) == "It ends here."
-    assert asked.get(timeout=10) == how
+    assert failed.get(timeout=PATIENCE) == "It ends here."
+    assert asked.get(timeout=PATIENCE) == how

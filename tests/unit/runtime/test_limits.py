@@ -25,6 +25,7 @@ from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.limits import SPAN, Limits
 from byzer_magic.stat import LimitStat
 from byzer_magic.types import ChatChunk, ChatRequest, Message, Usage
+from tests.waiting import PATIENCE
 
 NOON = 20_000.5 * 86_400
 """A time of day that is far from midnight."""
@@ -331,4 +332,4 @@ async def test_update_lets_those_that_wait_go_on() -> None:
     await asyncio.sleep(0)
     admission.use(plan(rpm=2))
     admission.resize([0], "up")  # as an update does
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE)

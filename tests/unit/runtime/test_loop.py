@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from byzer_magic.runtime.loop import Loop, NobodyWaits, in_waiting_thread
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -198,5 +199,5 @@ def test_nobody_is_asked_in_the_background_or_after_the_thread_has_gone(loop: Lo
 
     loop.run(begin())
     loop.run(end())
-    loop.spawn(later()).result(10)
+    loop.spawn(later()).result(PATIENCE)
     assert found == [NobodyWaits] * 2

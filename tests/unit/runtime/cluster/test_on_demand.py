@@ -11,6 +11,7 @@ import pytest
 
 from byzer_magic.runtime.cluster.on_demand import HOST, PORT, Agent
 from tests.servers.process import free_port
+from tests.waiting import PATIENCE
 
 AGENT = """
 import http.server, pathlib, sys
@@ -31,7 +32,7 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
 def post(port: int, body: bytes) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("POST", "/get_or_create_runtime_env", body)
     answer = connection.getresponse()
     content = answer.read()

@@ -21,6 +21,7 @@ from tests.backends import ask
 from tests.conftest import KEY
 from tests.servers import process
 from tests.servers.process import Process
+from tests.waiting import PATIENCE
 
 TRIES = 2
 
@@ -109,7 +110,7 @@ async def test_limit_of_all_keys_is_waited_for(two: Asked) -> None:
 
 async def test_request_whose_deadline_is_before_that_fails_at_once(two: Asked) -> None:
     with pytest.raises(errors.RateLimited, match=r"m: no key can be used for \d+ s: key 1: rate limit"):
-        await asyncio.wait_for(two.text("fault:429 retry_after=60 hello", timeout=20), 10)
+        await asyncio.wait_for(two.text("fault:429 retry_after=60 hello", timeout=20), PATIENCE)
     assert two.sent == ["first", "second"]
 
 

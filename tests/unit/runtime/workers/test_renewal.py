@@ -18,6 +18,7 @@ from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.workers.group import Held
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
 from byzer_magic.types import ChatChunk, ChatRequest
+from tests.waiting import happens
 
 
 class Named:
@@ -128,7 +129,7 @@ async def test_new_workers_take_over_and_old_ones_finish_their_requests(case: Ca
     tickets = [await case.enter() for _ in range(3)]
     assert [await case.answer(ticket) for ticket in tickets] == ["new"] * 3
     case.admission.release(running, failed=False)
-    await eventually(lambda: case.before.closed)
+    assert await happens(lambda: case.before.closed)
     assert case.admission.workers == [2]
     assert new.present == {2}
 
@@ -200,12 +201,6 @@ async def test_two_renewals_at_once_leave_the_workers_of_one(case: Case) -> None
     await asyncio.gather(case.renew(1), case.renew(2))
     assert len(case.admission.workers) == 2
     assert await case.answer(await case.enter()) == "new"
-
-
-async def eventually(true: Any) -> None:
-    async with asyncio.timeout(60):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_pool_that_is_restarted_while_asleep_is_asleep_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
