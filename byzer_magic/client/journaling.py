@@ -33,6 +33,7 @@ from byzer_magic.types import Dispatched, FromJournal, Request, Routed
 
 if TYPE_CHECKING:
     from byzer_magic.config import Settings
+    from byzer_magic.journal.shared import SharedJournal
     from byzer_magic.journal.store import Store
     from byzer_magic.runtime.transport.messages import ModelIdentity
 
@@ -66,7 +67,7 @@ class How:
     """Ask also what is known; the new answer is the one that is known then."""
     sample: int | None = None
     """Which answer to a request is meant; by default its n-th time in this cell, from 0."""
-    store: Store | None = None
+    store: SharedJournal | None = None
     """A journal to use even where none is kept otherwise."""
     read: bool = True
     """Whether answers may come from the journal."""
@@ -173,7 +174,7 @@ JOURNAL = Journal()
 """Of this process."""
 
 
-def store_for(asking: Asking) -> Store | None:
+def store_for(asking: Asking) -> SharedJournal | None:
     """Return the journal for a request of this task; None where it goes without, as all do where a tape answers."""
     if REPLAY.connection(asking.settings) is not None:
         return None
@@ -189,7 +190,7 @@ def store_for(asking: Asking) -> Store | None:
 
 
 async def asked(
-    asking: Asking, store: Store, alias: str, request: Request, request_id: str, send: Send
+    asking: Asking, store: SharedJournal, alias: str, request: Request, request_id: str, send: Send
 ) -> AsyncIterator[Any]:
     """Yield the response from the journal, where it is known, else as it arrives, and keep it.
 
@@ -212,10 +213,10 @@ async def asked(
     identity = await asking.identity(alias)
     key = keys.key_of(identity.digest, canonical, sample) if identity and how.known else ""
     looks = bool(key) and how.read and not how.fresh
-    known = _known(asking, store, key) if looks else None
-    async with store.locks.held(key) if looks and how.once and known is None else nullcontext():
+    known = await _known(asking, store, key) if looks else None
+    async with store.locks.held([key]) if looks and how.once and known is None else nullcontext():
         if looks and how.once and known is None:  # perhaps another process has asked meanwhile
-            known = _known(asking, store, key)
+            known = await _known(asking, store, key)
         if known is not None:
             for item in _items_of(known):
                 yield item
@@ -238,7 +239,7 @@ def _items_of(known: Entry) -> Iterator[Any]:
 
 async def _recorded(
     asking: Asking,
-    store: Store,
+    store: SharedJournal,
     alias: str,
     request: Request,
     identity: ModelIdentity | None,
@@ -280,7 +281,13 @@ async def _is_still(asking: Asking, alias: str, identity: ModelIdentity | None, 
 
 
 async def kept(
-    asking: Asking, store: Store, alias: str, request: Request, request_id: str, at: float, items: Sequence[Piece]
+    asking: Asking,
+    store: SharedJournal,
+    alias: str,
+    request: Request,
+    request_id: str,
+    at: float,
+    items: Sequence[Piece],
 ) -> None:
     """Put a complete answer into the journal that came without it, with the times at which it came.
 
@@ -344,7 +351,7 @@ async def is_known(asking: Asking, alias: str, request: Request) -> bool:
         return False
     canonical = keys.canonical(request)
     key = keys.key_of(identity.digest, canonical, sample_of(alias, request, canonical, count=False))
-    return _known(asking, store, key) is not None
+    return await _known(asking, store, key) is not None
 
 
 def sample_of(alias: str, request: Request, canonical: bytes, *, count: bool = True) -> int:
@@ -371,9 +378,9 @@ def dispatched(entry: Entry) -> Dispatched | None:
     return None if entry.worker is None else Dispatched(entry.worker, entry.queued, entry.request_id)
 
 
-def _known(asking: Asking, store: Store, key: str) -> Entry | None:
+async def _known(asking: Asking, store: SharedJournal, key: str) -> Entry | None:
     try:
-        return store.find(key)
+        return (await store.look([key])).get(key)
     except errors.JournalError as err:
         JOURNAL.problem(asking, err)
         return None

@@ -203,18 +203,23 @@ class Embed(Asker):
         """Return the embeddings; equal texts are sent once, and a row that is refused takes no other with it."""
         texts: list[Any] = [_or_error(self.question.text, row) for row in rows]
         wanted = list(dict.fromkeys(text for text in texts if isinstance(text, str)))
-        if self.kept is None:
-            found = await self._embedded(wanted)
-        else:
-            found = self._known(wanted, self.kept)
-            with journaling.using(self.kept.by_text):
-                found |= await self._embedded([text for text in wanted if text not in found])
+        found = await (self._embedded(wanted) if self.kept is None else self._once(wanted, self.kept))
         return [found[text] if isinstance(text, str) else text for text in texts]
 
-    def _known(self, texts: list[str], kept: Kept) -> dict[str, Any]:
+    async def _once(self, texts: list[str], kept: Kept) -> dict[str, Any]:
+        """Return the embeddings of texts; those that another process asks about come from the journal."""
+        found = await self._known(texts, kept)
+        while left := [text for text in texts if text not in found]:
+            async with kept.alone(left, self.question.options) as mine:
+                found |= await self._known(left, kept)  # perhaps another process has asked meanwhile
+                with journaling.using(kept.by_text):
+                    found |= await self._embedded([text for text in mine if text not in found])
+        return found
+
+    async def _known(self, texts: list[str], kept: Kept) -> dict[str, Any]:
         """Return the embeddings that the journal has."""
         found = {}
-        for text, (vector, where, usage) in kept.embeddings(texts, self.question.options).items():
+        for text, (vector, where, usage) in (await kept.embeddings(texts, self.question.options)).items():
             self.note(EmbedResult(model=self._alias, vectors=vector, journal=where, usage=usage))
             found[text] = vector
         return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,8 @@ from byzer_magic.errors import JournalError
 from byzer_magic.journal import keys
 from byzer_magic.journal.bounds import Bounds
 from byzer_magic.journal.entry import COMPLETE, Entry
-from byzer_magic.journal.store import Store, project_store
+from byzer_magic.journal.shared import Answers, SharedJournal
+from byzer_magic.journal.store import project_store
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, FromJournal, Request, Usage
 
 Known = tuple[Any, FromJournal, Usage | None]
@@ -29,22 +31,27 @@ class Kept:
     """The journal, for the requests of one run to one model.
 
     Args:
-        store: the journal of the project.
+        store: the journal of the project, or a tape.
         model: what identifies the model.
         adapter: the LoRA adapter that the alias names; empty for none.
         fresh: whether what is known is asked again.
     """
 
-    def __init__(self, store: Store, model: str, adapter: str = "", *, fresh: bool = False) -> None:
+    def __init__(self, store: Answers, model: str, adapter: str = "", *, fresh: bool = False) -> None:
         self.store = store
         self._model = model
         self._adapter = adapter
         self._fresh = fresh
 
     @property
+    def journal(self) -> SharedJournal:
+        """Return where answers are written; no request comes so far where a tape is replayed."""
+        return cast("SharedJournal", self.store)
+
+    @property
     def how(self) -> How:
         """Return how the requests of a row go with the journal: equal ones have one answer."""
-        return How(store=self.store, sample=0, fresh=self._fresh, once=True)
+        return How(store=self.journal, sample=0, fresh=self._fresh, once=True)
 
     def key(self, request: Request) -> str:
         """Return the key of the answer to a request."""
@@ -69,19 +76,31 @@ class Kept:
 
     # ---- embeddings: several texts in a request
 
-    def embeddings(self, texts: Sequence[str], options: dict[str, Any]) -> dict[str, Known]:
+    async def embeddings(self, texts: Sequence[str], options: dict[str, Any]) -> dict[str, Known]:
         """Return those of some texts whose embedding is known."""
         if self._fresh:
             return {}
-        key_of = {text: self.key(EmbedRequest(texts=[text], options=options)) for text in texts}
-        known = self.store.has(list(key_of.values()))
-        found = {text: self.store.find(key) for text, key in key_of.items() if key in known}
-        return {text: _embedding(entry) for text, entry in found.items() if entry is not None}
+        key_of = self._key_of(texts, options)
+        found = await self.store.look(list(key_of.values()))
+        return {text: _embedding(found[key]) for text, key in key_of.items() if key in found}
+
+    @contextlib.asynccontextmanager
+    async def alone(self, texts: Sequence[str], options: dict[str, Any]) -> AsyncIterator[list[str]]:
+        """Hold those of some texts that no other process asks about, as `Locks.held`; a tape is not asked about."""
+        if self._fresh or not isinstance(self.store, SharedJournal):
+            yield [*texts]
+            return
+        text_of = {key: text for text, key in self._key_of(texts, options).items()}
+        async with self.store.locks.held([*text_of]) as mine:
+            yield [text_of[key] for key in mine]
+
+    def _key_of(self, texts: Sequence[str], options: dict[str, Any]) -> dict[str, str]:
+        return {text: self.key(EmbedRequest(texts=[text], options=options)) for text in texts}
 
     @property
     def by_text(self) -> How:
         """Return how a request for several embeddings is kept: text by text. What is known is not in the request."""
-        return How(store=cast("Store", _ByText(self)), sample=0, read=False)
+        return How(store=cast("SharedJournal", _ByText(self)), sample=0, read=False)
 
 
 class _ByText:
@@ -93,7 +112,7 @@ class _ByText:
     def add(self, entry: Entry, attached: Sequence[bytes] = ()) -> Future[int]:
         """Write the entries; the future is that of the last one, and they are committed in their order."""
         if entry.status != COMPLETE:
-            return self._kept.store.add(entry, attached)
+            return self._kept.journal.add(entry, attached)
         request = msgspec.json.decode(entry.request)
         batches = [item for _seconds, item in entry.pieces if isinstance(item, EmbeddingBatch)]
         size = 4 * batches[0].dimensions if batches else 0
@@ -101,7 +120,7 @@ class _ByText:
         texts: list[str] = request["embed"]
         is_of_model = entry.key == self._kept.key_of_canonical(entry.request.encode())  # it may have been updated
         if not is_of_model or not size or len(data) != size * len(texts):  # not what was asked for, and so not known
-            return self._kept.store.add(msgspec.structs.replace(entry, key=""), attached)
+            return self._kept.journal.add(msgspec.structs.replace(entry, key=""), attached)
         done: Future[int] | None = None
         for index, text in enumerate(texts):
             alone = EmbedRequest(texts=[text], options=request.get("options", {}))
@@ -113,8 +132,8 @@ class _ByText:
                 request=sent.decode(), prompt=text, usage=usage,
                 pieces=[(entry.total, msgspec.structs.replace(batch, usage=usage))],
             )  # fmt: skip
-            done = self._kept.store.add(part)
-        return done or self._kept.store.add(entry, attached)
+            done = self._kept.journal.add(part)
+        return done or self._kept.journal.add(entry, attached)
 
 
 def _share(usage: Usage | None, count: int, index: int) -> Usage | None:
@@ -143,7 +162,7 @@ async def kept_for(manager: Manager, alias: str, *, fresh: bool, folder: str = "
     """
     alias, adapter = await manager.named(alias)
     if (connection := REPLAY.connection(manager.settings)) is not None:  # its requests are found by their alias
-        return Kept(cast("Store", connection.tape), f"alias {alias}", adapter)
+        return Kept(connection.tape, f"alias {alias}", adapter)
     identity = await manager.identity(alias)
     if identity is None:
         return None
@@ -155,7 +174,7 @@ async def kept_for(manager: Manager, alias: str, *, fresh: bool, folder: str = "
     return Kept(store, identity.digest, adapter, fresh=fresh)
 
 
-def _store(manager: Manager, folder: str) -> Store:
+def _store(manager: Manager, folder: str) -> SharedJournal:
     if not folder:
         return journaling.JOURNAL.store(manager.settings)
     settings = manager.settings

@@ -10,7 +10,8 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,8 +24,37 @@ DIGITS = 15
 """Of a key's 64 hexadecimal digits, those that choose its byte: a file's offsets have 63 bits."""
 
 
-class KeyLocks:
-    """The locks of one journal.
+class Locks(ABC):
+    """Locks of keys; who has some waits for no others, so that no two processes wait for each other."""
+
+    @abstractmethod
+    async def take(self, keys: Sequence[str]) -> list[str]:
+        """Take the locks that no other process has; return their keys."""
+
+    @abstractmethod
+    def give_back(self, keys: Iterable[str]) -> None:
+        """Give locks back that were taken."""
+
+    @asynccontextmanager
+    async def held(self, keys: Sequence[str]) -> AsyncIterator[list[str]]:
+        """Hold locks during the block, of those of some keys that no other process has; wait until there is one.
+
+        Args:
+            keys: see `keys.key_of`.
+        """
+        until = time.monotonic() + LONGEST_SECONDS
+        while not (taken := await self.take(keys)) and time.monotonic() < until:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(POLL_SECONDS)
+        try:
+            yield taken or [*keys]
+        finally:
+            self.give_back(taken)
+
+
+class KeyLocks(Locks):
+    """The locks of one journal, in a file.
+
+    Where the file cannot be locked, as on some network file systems, every lock is free.
 
     Args:
         path: the file; it is made when it is needed first, and stays empty.
@@ -35,23 +65,18 @@ class KeyLocks:
         self._file = -1
         self._pid = 0
 
-    @asynccontextmanager
-    async def held(self, key: str) -> AsyncIterator[None]:
-        """Hold the lock of a key during the block, after another process has given it back.
+    async def take(self, keys: Sequence[str]) -> list[str]:
+        """Take the locks that no other process has; return their keys."""
+        return self.take_now(keys)
 
-        Where the file cannot be locked, as on some network file systems, the block runs without.
+    def take_now(self, keys: Sequence[str]) -> list[str]:
+        """Take the locks that no other process has; return their keys."""
+        return [key for key in keys if self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)]
 
-        Args:
-            key: see `keys.key_of`.
-        """
-        until = time.monotonic() + LONGEST_SECONDS
-        while not (taken := self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)) and time.monotonic() < until:  # noqa: ASYNC110 - of another process
-            await asyncio.sleep(POLL_SECONDS)
-        try:
-            yield
-        finally:
-            if taken:
-                self._lock(key, fcntl.LOCK_UN)
+    def give_back(self, keys: Iterable[str]) -> None:
+        """Give locks back that were taken."""
+        for key in keys:
+            self._lock(key, fcntl.LOCK_UN)
 
     def _lock(self, key: str, how: int) -> bool:
         """Lock or unlock a key's byte; return whether that was done, or cannot be."""

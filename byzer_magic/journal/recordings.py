@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from byzer_magic.journal import tape
 from byzer_magic.journal.entry import COMPLETE, FAILED, Entry
+from byzer_magic.journal.shared import Answers
 from byzer_magic.journal.tape import Mark
 
 _RANK = {FAILED: 1, COMPLETE: 2}
 """A complete answer goes before an error, and both before a part of an answer."""
 
 
-class Recordings:
+class Recordings(Answers):
     """The entries of one tape.
 
     Args:
@@ -38,7 +39,7 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._best)
 
-    def find(self, asked: str) -> Entry | None:
+    def find(self, asked: str, /) -> Entry | None:
         """Return the recording of a request: the last complete answer, else the last error; None where there is none.
 
         Args:
@@ -57,7 +58,7 @@ class Recordings:
             raise tape.changed(self.path)
         return found
 
-    def has(self, asked: Iterable[str]) -> set[str]:
+    def has(self, asked: Sequence[str]) -> set[str]:
         """Return those of several requests that have a complete answer."""
         return {each for each in asked if (mark := self._best.get(each)) and mark.status == COMPLETE}
 

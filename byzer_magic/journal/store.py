@@ -29,6 +29,7 @@ from byzer_magic.journal.connecting import Following, connected, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.key_locks import KeyLocks
 from byzer_magic.journal.media_files import MediaFiles
+from byzer_magic.journal.shared import SharedJournal
 from byzer_magic.log import get_logger
 
 log = get_logger("journal")
@@ -47,13 +48,13 @@ AT_ONCE = 500
 """Keys that are looked up in one query; SQLite takes 999 values."""
 
 
-class Store:
+class Store(SharedJournal):
     """One journal; safe in threads. Use `Store.open`, or `project_store`."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self.path = folder / NAME
         self.media = MediaFiles(folder / MEDIA)
-        self.locks = KeyLocks(folder / "locks")
+        self.locks: KeyLocks = KeyLocks(folder / "locks")
         self._bounds = bounds
         self._reading = Following(self.path)
         self._lock = threading.Lock()
@@ -179,15 +180,7 @@ class Store:
     # ---- reading
 
     def find(self, key: str, *, by: str = "key") -> Entry | None:
-        """Return the newest complete answer of a key; None where there is none, or its media are not kept any more.
-
-        Args:
-            key: see `keys.key_of`.
-            by: ``key``, or ``asked``.
-
-        Raises:
-            JournalError: the journal cannot be read.
-        """
+        """Return the newest complete answer of a key; see `SharedJournal.find`."""
         query = f"SELECT * FROM entries WHERE {by} = ? AND status = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - a name of ours
         found = next(iter(self._rows(query, (key, COMPLETE))), None)
         if found is None:
@@ -198,11 +191,7 @@ class Store:
             return None
 
     def has(self, keys: Sequence[str]) -> set[str]:
-        """Return those of several keys that have a complete answer.
-
-        Raises:
-            JournalError: the journal cannot be read.
-        """
+        """Return those of several keys that have a complete answer; see `Answers.has`."""
         found: set[str] = set()
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]

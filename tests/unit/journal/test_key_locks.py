@@ -17,7 +17,7 @@ from pathlib import Path
 from byzer_magic.journal.key_locks import KeyLocks
 
 async def hold():
-    async with KeyLocks(Path(sys.argv[1])).held(sys.argv[2]):
+    async with KeyLocks(Path(sys.argv[1])).held([sys.argv[2]]):
         print("held", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
     print("given back", flush=True)
@@ -41,7 +41,7 @@ async def test_lock_of_another_process_is_waited_for_and_dropped_with_it(tmp_pat
     for end in ("line", "kill"):
         process = holder(tmp_path / "locks")
         try:
-            async with asyncio.timeout(5), locks.held(OTHER):
+            async with asyncio.timeout(5), locks.held([OTHER]):
                 pass
             waiting = asyncio.create_task(taken(locks))
             await asyncio.sleep(0.3)
@@ -59,10 +59,10 @@ async def test_lock_of_another_process_is_waited_for_and_dropped_with_it(tmp_pat
 
 
 async def taken(locks: KeyLocks) -> None:
-    async with locks.held(KEY):
+    async with locks.held([KEY]):
         pass
 
 
 async def test_file_that_cannot_be_locked_stops_nothing(tmp_path: Path) -> None:
-    async with asyncio.timeout(5), KeyLocks(tmp_path / "nowhere" / "locks").held(KEY):
+    async with asyncio.timeout(5), KeyLocks(tmp_path / "nowhere" / "locks").held([KEY]):
         pass
