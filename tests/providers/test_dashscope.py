@@ -245,10 +245,8 @@ async def test_embed_returns_batches_in_order(server: Process, key: str, model: 
 
 async def test_embed_runs_four_batches_at_once(server: Process, key: str) -> None:
     backend = await connect(server.url, key, "text-embedding-v4")
-    texts = [f"slow:300ms #{i}" for i in range(40)]
-    started = time.monotonic()
+    texts = [f"meet:4 #{i}" for i in range(40)]
     assert len([batch async for batch in backend.embed(EmbedRequest(texts=texts))]) == 4
-    assert time.monotonic() - started < 0.9
     await backend.close()
 
 
@@ -268,14 +266,12 @@ async def test_dimensions_set_the_vector_length(server: Process, key: str) -> No
 
 async def test_embed_error_cancels_the_other_batches(server: Process, key: str) -> None:
     backend = await connect(server.url, key, "text-embedding-v4")
-    texts = [*(f"#{i}" for i in range(10)), "fault:429 #10", *(f"slow:5000ms #{i}" for i in range(11, 40))]
+    texts = [*(f"#{i}" for i in range(10)), "fault:429 #10", *(f"fault:silence #{i}" for i in range(11, 40))]
     seen = []
-    started = time.monotonic()
     with pytest.raises(errors.RateLimited):
         async for batch in backend.embed(EmbedRequest(texts=texts)):
             seen += firsts(batch)
     assert seen == list(range(10))
-    assert time.monotonic() - started < 2
     await backend.close()
 
 
@@ -370,7 +366,7 @@ async def test_timeout_raises_deadline_exceeded(server: Process, key: str, text:
     backend = await connect(server.url, key, timeout="0.4")
     started = time.monotonic()
     assert type(await failure(backend, text)) is errors.DeadlineExceeded
-    assert 0.3 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.3
     await backend.close()
 
 

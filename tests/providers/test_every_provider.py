@@ -18,6 +18,7 @@ from byzer_magic.types import Request, SpeakRequest
 from tests.backends import ask, opened, refuse_streams, setup_of
 from tests.conftest import KEY
 from tests.servers import process
+from tests.waiting import PATIENCE
 
 TRIES = 2
 
@@ -108,9 +109,13 @@ def server(case: Case, serving: Callable[..., process.Process]) -> process.Proce
 
 
 @pytest.fixture
-async def backend(case: Case, server: process.Process, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def backend(
+    case: Case, server: process.Process, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Any]:
+    """A deployment; only where there is no answer at all, its deadline is near."""
     monkeypatch.setattr(retry, "FIRST_DELAY_SECONDS", 0.01)
-    given = case.params.format(url=server.url, key=case.key) + " timeout=1"
+    is_silent = "silence" in request.node.callspec.params.values()
+    given = case.params.format(url=server.url, key=case.key) + f" timeout={1 if is_silent else PATIENCE}"
     params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
     backend = await opened(case.kind, params)
     yield backend

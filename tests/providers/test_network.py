@@ -19,6 +19,7 @@ from byzer_magic.types import SpeakRequest
 from tests.backends import opened
 from tests.providers.test_every_provider import CASES, Case
 from tests.servers import process
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of aiohttp, for the SDKs' transport
 
@@ -58,7 +59,7 @@ def with_password(proxy: process.Process) -> str:
 
 async def answer(case: Case, url: str, environ: dict[str, str]) -> list[Any]:
     """Return the answer of the provider at `url`, deployed where these variables are set."""
-    given = case.params.format(url=url, key=case.key) + " timeout=10 max_retries=0"
+    given = case.params.format(url=url, key=case.key) + f" timeout={PATIENCE} max_retries=0"
     params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
     backend = await opened(case.kind, params, environ=environ)
     try:

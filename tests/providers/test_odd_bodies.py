@@ -14,6 +14,7 @@ from byzer_magic.types import SpeakRequest
 from tests.backends import opened
 from tests.providers.test_every_provider import CASES, Case, check_text
 from tests.servers.scripted import response, scripted
+from tests.waiting import PATIENCE
 
 PROVIDERS = [case for case in CASES if case.key and case.kind not in ("saas/groq", "saas/qianwen_vl")]
 """One of each client."""
@@ -27,7 +28,7 @@ def case(request: pytest.FixtureRequest, documented_provider: object) -> Case:
 
 async def asked(case: Case, url: str) -> tuple[list[Any], errors.ByzerError | None]:
     """Return what the provider at `url` answers, and the error that ended it."""
-    given = case.params.format(url=url, key=case.key) + " timeout=5 max_retries=0"
+    given = case.params.format(url=url, key=case.key) + f" timeout={PATIENCE} max_retries=0"
     params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
     backend = await opened(case.kind, params)
     request = case.request("hello")

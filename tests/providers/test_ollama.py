@@ -20,7 +20,7 @@ from byzer_magic.backends.saas.ollama import backend as ollama, schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last
+from tests.servers.process import Process, arrives, free_port, gone_after, last, received
 from tests.servers.scripted import response, scripted
 
 OLLAMA = registry.find("saas/ollama")
@@ -333,7 +333,7 @@ async def test_timeout_raises_deadline_exceeded(server: Process, key: str, strea
     started = time.monotonic()
     error = await failure(backend, "fault:silence")
     assert type(error) is errors.DeadlineExceeded
-    assert 0.3 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.3
     await backend.close()
 
 
@@ -365,8 +365,9 @@ async def test_cancelling_closes_the_connection(backend: Any, server: Process, t
         async for _ in backend.chat(ask(text)):
             pass
 
+    before = received(server)
     task = asyncio.create_task(read())
-    await asyncio.sleep(0.2)
+    await arrives(server, before)
     since = time.time()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -17,7 +17,7 @@ from byzer_magic.catalog import begun_turns
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of
-from tests.servers.process import Process, gone_after, last, received
+from tests.servers.process import Process, arrives, gone_after, last, received
 
 OPENAI = registry.find("saas/openai")
 
@@ -202,8 +202,9 @@ async def test_cancelling_closes_the_connection(backend: Any, provider: Process,
     if not stream:
         await refuse_streams(backend)
     text = text if stream else "fault:silence"
+    before = received(provider)
     task = asyncio.create_task(collect(backend, ask(text)))
-    await asyncio.sleep(0.3)
+    await arrives(provider, before)
     since = time.time()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -220,16 +221,13 @@ async def test_finished_stream_releases_its_connection(backend: Any, provider: P
 
 
 async def test_chat_runs_many_streams_at_once(backend: Any) -> None:
-    started = time.monotonic()
-    answers = await asyncio.gather(*(collect(backend, ask("tokens:50@50")) for _ in range(64)))
+    answers = await asyncio.gather(*(collect(backend, ask("meet:64 tokens:50")) for _ in range(64)))
     assert {text_of(chunks) for chunks in answers} == {"".join(f"t{i} " for i in range(50))}
-    assert time.monotonic() - started < 5, "64 streams of one second run side by side"
 
 
 async def test_connections_may_exceed_a_hundred(backend: Any) -> None:
-    started = time.monotonic()
-    await asyncio.gather(*(collect(backend, ask("slow:1000ms hi")) for _ in range(130)))
-    assert time.monotonic() - started < 2.9, "the libraries' default limit of 100 would take three rounds of a second"
+    """The libraries' default limit is 100."""
+    await asyncio.gather(*(collect(backend, ask("meet:130 hi")) for _ in range(130)))
 
 
 async def test_aimock_chat(aimock: Process, key: str) -> None:

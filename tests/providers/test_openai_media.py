@@ -37,7 +37,8 @@ from tests.backends import opened
 from tests.conftest import KEY
 from tests.engines.audio_files import made
 from tests.servers.audio_files import wav
-from tests.servers.process import Process, last, received
+from tests.servers.process import Process, last, noted_after, received
+from tests.waiting import happens
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 WAV = wav("a second or so of a tone, to be written down", 16000)
@@ -411,13 +412,13 @@ async def test_truncated_audio_raises(models: Models, fault: str) -> None:
 
 
 async def test_embed_cancelled_cancels_its_requests(models: Models, server: Process) -> None:
-    texts = ["slow:5000ms x"] * (OpenAIBackend.EMBED_BATCH * 3)
+    texts = ["fault:silence x"] * (OpenAIBackend.EMBED_BATCH * 3)
+    before = received(server)
     asking = asyncio.create_task(models.ask("text-embedding-3-small", EmbedRequest(texts=texts)))
-    await asyncio.sleep(0.4)
+    assert await happens(lambda: received(server) == before + 3)
     asking.cancel()
     await asyncio.wait([asking])
-    await asyncio.sleep(0.3)
-    assert all(entry.get("gone") for entry in server.get("/journal")[-3:])
+    assert await happens(lambda: all("gone" in entry for entry in noted_after(server, before)))
 
 
 # ---- a provider that others wrote

@@ -10,6 +10,8 @@ as OpenAI rejects them. It answers "Echo: <last user text>", word by word, or a 
 
     tokens:200@50        200 tokens, 50 a second (without @50: as fast as they go)
     slow:50ms            50 ms pass before the first byte
+    meet:4               nothing before the first byte, until four requests are there that say so
+    held:<name>          nothing before the first byte, until the name, as JSON, is posted to `/release`
     say:<text>           the response, exactly
     tool:<name>          a call of that tool, its arguments in three deltas
     think:<text>         reasoning before the echo
@@ -40,7 +42,7 @@ from typing import Any
 import openai_media as media
 import schemas
 from aiohttp import web
-from skeleton import JOURNAL, NUMBERS, USED, before_answer, knobs, serve
+from skeleton import JOURNAL, NUMBERS, USED, before_answer, knobs, pause, serve
 
 MODELS = {
     "gpt-4o", "gpt-4o-mini", "gpt-5", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1",
@@ -433,8 +435,7 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
     form = body.get("response_format")
     if isinstance(form, dict) and form.get("type") == "json_schema" and asked.keys() == {"text"}:
         asked["say"] = json.dumps(schemas.value(form["json_schema"]["schema"]))
-    if "slow" in asked:
-        await asyncio.sleep(float(asked["slow"].removesuffix("ms")) / 1000)
+    await pause(asked)
     fault(request, asked, body)
     if asked.get("fault") == "silence" or (asked.get("fault") == "hang" and not body.get("stream")):
         await asyncio.sleep(600)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,21 +19,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, happens
 
 HERE = Path(__file__).parent
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
 LOG_LINES = 30
+PORTS = range(20_000, 32_000)
+"""Above those of Ray's workers, and below those that Linux gives to whoever asks for any."""
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free now, and that the kernel gives to no connection and no other server later."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.SystemRandom().choice(PORTS)))  # another one in each process
+            port: int = probe.getsockname()[1]
+            return port
 
 
 class Process:
@@ -140,6 +144,16 @@ def noted_after(server: Process, count: int) -> list[Any]:
     """Return what a provider of ours noted about its requests after the first `count`."""
     found: list[Any] = server.get(f"/journal?after={count}")
     return found
+
+
+def release(server: Process, name: str) -> None:
+    """Let a provider of ours answer what `held:<name>` holds, and will hold."""
+    server.post("/release", name)
+
+
+async def arrives(server: Process, before: int) -> None:
+    """Wait until a provider of ours has noted another request than the first `before`."""
+    assert await happens(lambda: received(server) > before), "no request has come"
 
 
 async def gone_after(server: Process, since: float) -> float:

@@ -1,9 +1,12 @@
 """What the test providers have in common: knobs in prompts, a journal of what came in, and a main program.
 
 A prompt may begin with knobs: `fault:<name>` for an error (`retry_after=3` after it is sent as a header),
-`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response, `segments:9` for so many
-parts of a transcript, `streams:no` for a server that refuses to stream; with `only:second` the fault is for requests
-with the second key, which is the key with `-second` at its end. The faults that every provider has, in its own words:
+`slow:50ms` for a pause before the first byte, `meet:4` for one until four requests that say so are there at once,
+`held:<name>` for one until that name is posted to `/release`, `say:`, `tool:`, `think:` for the response,
+`segments:9` for so many parts of a transcript, `streams:no` for a server that refuses to stream; with `only:second`
+the fault is for requests with the second key, which is the key with `-second` at its end.
+
+The faults that every provider has, in its own words:
 
     401 403 404 context 429 500 529   errors with the provider's own status, code and sentence
     refuse      the connection is closed before any response
@@ -22,18 +25,23 @@ import itertools
 import os
 import re
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 KNOB = re.compile(
-    r"(tokens|segments|slow|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S
+    r"(tokens|segments|slow|meet|held|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S
 )
 
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
 NUMBERS = itertools.count(1)
+
+MEETINGS: dict[int, asyncio.Barrier] = {}
+"""Of requests that go on together, by their number."""
+GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+"""What holds requests, by name."""
 
 SECOND = "-second"
 """What the second key has at its end."""
@@ -87,10 +95,20 @@ def _secret(name: str) -> bool:
     return bool(re.search("auth|key|token|secret", name, re.I))
 
 
-async def before_answer(request: web.Request, asked: dict[str, str]) -> None:
-    """Do what `slow`, `fault:refuse` and `fault:silence` ask for."""
+async def pause(asked: dict[str, str]) -> None:
+    """Do what `slow`, `meet` and `held` ask for."""
     if "slow" in asked:
         await asyncio.sleep(float(asked["slow"].removesuffix("ms")) / 1000)
+    if "meet" in asked:
+        count = int(asked["meet"])
+        await MEETINGS.setdefault(count, asyncio.Barrier(count)).wait()
+    if "held" in asked:
+        await GATES[asked["held"]].wait()
+
+
+async def before_answer(request: web.Request, asked: dict[str, str]) -> None:
+    """Do what the pauses, `fault:refuse` and `fault:silence` ask for."""
+    await pause(asked)
     if asked.get("fault") == "silence":
         await asyncio.sleep(600)
     if asked.get("fault") == "refuse":
@@ -122,6 +140,11 @@ async def _latest(_: web.Request) -> web.Response:
     return web.json_response(JOURNAL[-1] if JOURNAL else None)
 
 
+async def _release(request: web.Request) -> web.Response:
+    GATES[await request.json()].set()
+    return web.json_response(None)
+
+
 async def _health(_: web.Request) -> web.Response:
     return web.json_response({"pid": os.getpid()})
 
@@ -140,6 +163,7 @@ def serve(description: str | None, add_routes: Callable[[web.Application], None]
     add_routes(app)
     app.router.add_get("/journal", _journal)
     app.router.add_get("/journal/latest", _latest)
+    app.router.add_post("/release", _release)
     app.router.add_get("/health", _health)
     # A cancelled handler is how a server notices, and writes down, that a client has gone away.
     web.run_app(
