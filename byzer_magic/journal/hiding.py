@@ -17,6 +17,8 @@ from byzer_magic.types import ChatChunk, TranscriptChunk
 _NAME = re.compile(r"(?:key|token|secret|password)$", re.IGNORECASE)
 SHORTEST = 8
 """Values of variables that are shorter are not keys: hiding them would hide words."""
+MOST_TOGETHER = 100_000
+"""Characters of entries that are looked at together."""
 
 
 def of_environment(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -26,7 +28,23 @@ def of_environment(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
         >>> of_environment({"OPENAI_API_KEY": "my-own-key", "HOME": "/home/me"})
         ('my-own-key',)
     """
-    return tuple(value for name, value in environ.items() if _NAME.search(name) and len(value.strip()) >= SHORTEST)
+    found = (environ.get(name, "") for name in [*environ] if _NAME.search(name))
+    return tuple(value for value in found if len(value.strip()) >= SHORTEST)
+
+
+def are_clean(entries: Sequence[Entry], secrets: tuple[str, ...] = ()) -> bool:
+    """Return whether none of some entries has a secret, as far as one look at all of them can tell.
+
+    Args:
+        entries: as they are to be written.
+        secrets: those that are known.
+    """
+    if sum(len(entry.request) + len(entry.answer) for entry in entries) > MOST_TOGETHER:
+        return False
+    try:
+        return _is_clean("\n\n".join(text for entry in entries for text in _all_texts(entry, _joined(entry))), secrets)
+    except TypeError:  # of what is no entry
+        return False
 
 
 def hidden(entry: Entry, secrets: tuple[str, ...] = ()) -> Entry:
@@ -38,10 +56,8 @@ def hidden(entry: Entry, secrets: tuple[str, ...] = ()) -> Entry:
         entry: as it is to be written.
         secrets: those that are known.
     """
-    joined = "".join(text for _, item in entry.pieces for text in _texts(item))
-    texts = [entry.request, joined, *(text for text in (entry.prompt, entry.answer) if text not in (joined, ""))]
-    together = "\n\n".join(texts)
-    if hide(together, secrets) == together:  # one pass for nearly all entries
+    joined = _joined(entry)
+    if _is_clean("\n\n".join(_all_texts(entry, joined)), secrets):  # one pass for nearly all entries
         return entry
     is_in_pieces = hide(joined, secrets) != joined
     return msgspec.structs.replace(
@@ -51,6 +67,20 @@ def hidden(entry: Entry, secrets: tuple[str, ...] = ()) -> Entry:
         answer=hide(entry.answer, secrets),
         pieces=_merged(entry.pieces, secrets) if is_in_pieces else entry.pieces,
     )
+
+
+def _joined(entry: Entry) -> str:
+    """Return the texts of all pieces."""
+    return "".join(text for _, item in entry.pieces for text in _texts(item))
+
+
+def _all_texts(entry: Entry, joined: str) -> list[str]:
+    """Return the texts of an entry, each once."""
+    return [entry.request, joined, *(text for text in (entry.prompt, entry.answer) if text not in (joined, ""))]
+
+
+def _is_clean(text: str, secrets: tuple[str, ...]) -> bool:
+    return hide(text, secrets) == text
 
 
 def _texts(item: Any) -> list[str]:

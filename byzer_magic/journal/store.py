@@ -1,15 +1,14 @@
 """The journal's file: SQLite in WAL mode, written by any number of processes at once.
 
-A thread of each process writes: what has come while it wrote before goes into its next transaction, so that a thousand
-entries a second cost a few commits. An entry whose future is done survives the end of the process, also by `kill -9`.
+A thread of each process writes (see `writing`). An entry whose future is done survives the end of the process, also by
+`kill -9`.
 """
 
 from __future__ import annotations
 
-import atexit
+import asyncio
 import contextlib
 import os
-import queue
 import sqlite3
 import threading
 import time
@@ -23,23 +22,17 @@ import msgspec
 
 from byzer_magic.errors import JournalError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal import hiding, rows
+from byzer_magic.journal import rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.connecting import Following, connected, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.key_locks import KeyLocks
 from byzer_magic.journal.media_files import MediaFiles
 from byzer_magic.journal.shared import SharedJournal
-from byzer_magic.log import get_logger
-
-log = get_logger("journal")
+from byzer_magic.journal.writing import Writer
 
 FOLDER = ".byzer"
 NAME = "journal.db"
-EXIT_SECONDS = 5.0
-"""How long the end of the process waits for what is not written yet: requests that failed do not wait for that."""
-MOST_AT_ONCE = 500
-"""Entries of one transaction."""
 CHECK_EVERY = 1000
 """After so many entries of a process, its bounds are kept again."""
 WALK_AT_ONCE = 50
@@ -58,8 +51,7 @@ class Store(SharedJournal):
         self._bounds = bounds
         self._reading = Following(self.path)
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[Entry, Sequence[bytes], Future[int]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._writer = Writer(self.path, self.media, self._written)
         self._added = 0
 
     def __repr__(self) -> str:
@@ -95,87 +87,30 @@ class Store(SharedJournal):
             entry: as it came about; secrets in it are hidden before it is written.
             attached: the bytes of media in the request, which are kept beside the journal.
         """
-        done: Future[int] = Future()
-        done.set_running_or_notify_cancel()  # who does not wait for it any more cannot cancel it
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._write_all, name="byzer-journal", daemon=True)
-                self._thread.start()
-                atexit.unregister(self._finish)
-                atexit.register(self._finish)
-        self._queue.put((entry, attached, done))
-        return done
+        return self._writer.add(entry, attached)
+
+    def add_here(self, entry: Entry, attached: Sequence[bytes] = (), *, may_wait: bool = False) -> asyncio.Future[int]:
+        """Write an entry soon, as `add`; the future belongs to the running event loop.
+
+        Args:
+            entry: as it came about.
+            attached: the bytes of media in the request.
+            may_wait: whether it is not urgent, so that others which come soon are committed with it.
+        """
+        return self._writer.add_here(entry, attached, may_wait=may_wait)
 
     def close(self) -> None:
         """Write what is left, and close the file."""
-        self._finish(None)
-        atexit.unregister(self._finish)
+        self._writer.finish(None)
         self._reading.close()
         self.locks.close()
 
-    def _finish(self, seconds: float | None = EXIT_SECONDS) -> None:
-        """Write what is left, within so many seconds."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(seconds)
-
-    def _write_all(self) -> None:
-        """Write entries as they come, those that have come meanwhile together."""
-        writing = Following(self.path)
-        try:
-            while (first := self._queue.get()) is not None:
-                group, goes_on = [first], True
-                with contextlib.suppress(queue.Empty):
-                    while goes_on and len(group) < MOST_AT_ONCE:
-                        more = self._queue.get_nowait()
-                        goes_on = more is not None
-                        group += [more] if more is not None else []
-                try:
-                    self._write(writing.get(), group)
-                except Exception as err:  # whatever it is: nobody waits for ever, and what comes next is written
-                    log.warning("entries are not in the journal", exc_info=True)
-                    problem = unusable(self.path, err)
-                    for _entry, _attached, done in group:
-                        if not done.done():
-                            done.set_exception(problem)
-                if not goes_on:
-                    return
-        finally:
-            writing.close()
-
-    def _write(self, writing: sqlite3.Connection, group: list[tuple[Entry, Sequence[bytes], Future[int]]]) -> None:
-        secrets = hiding.of_environment()  # looking takes longer than writing an entry
-        ready = [self._row(entry, attached, done, secrets) for entry, attached, done in group]
-        written: list[tuple[Future[int], int]] = []
-        with writing:
-            writing.execute("BEGIN IMMEDIATE")
-            for values, digests, done in filter(None, ready):
-                try:
-                    number = writing.execute(rows.INSERT, values).lastrowid or 0
-                except (ValueError, OverflowError, sqlite3.DataError) as err:  # the others are written
-                    done.set_exception(unusable(self.path, err))
-                    continue
-                writing.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", [(each, number) for each in digests])
-                written.append((done, number))
-        for done, number in written:
-            done.set_result(number)
-        self._added += len(written)
+    def _written(self, writing: sqlite3.Connection, count: int) -> None:
+        """Keep the bounds again after many entries of this process."""
+        self._added += count
         if self._added >= CHECK_EVERY:
             self._added = 0
             self._prune(writing)
-
-    def _row(
-        self, entry: Entry, attached: Sequence[bytes], done: Future[int], secrets: tuple[str, ...]
-    ) -> tuple[tuple[Any, ...], list[str], Future[int]] | None:
-        """Return the values of an entry and the hashes of its media; None where only this one cannot be written."""
-        try:
-            entry = hiding.hidden(entry, secrets)
-            pieces, digests = self.media.moved_out(entry.pieces)
-            digests += [self.media.put(data) for data in attached]
-            return rows.of(msgspec.structs.replace(entry, pieces=pieces)), digests, done
-        except (OSError, TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as err:
-            done.set_exception(unusable(self.path, err))
-            return None
 
     # ---- reading
 
