@@ -15,6 +15,7 @@ from byzer_magic.capabilities import method_for
 from byzer_magic.client import journaling, spending
 from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.capable import capable_of
+from byzer_magic.client.collect import Complete
 from byzer_magic.client.ledger import LEDGER, Counting
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.types import Request
@@ -29,7 +30,7 @@ async def answered(manager: Manager, alias: str, request: Request) -> AsyncItera
     if adapter:
         request = with_adapter(request, adapter)
     request_id = request_ids.CURRENT.get() or request_ids.new()
-    send = spending.paying(manager, alias, request, functools.partial(_sent, manager, alias, request, request_id))
+    send = spending.paying(manager, alias, request, functools.partial(_sent, manager, alias, request_id))
     store = journaling.store_for(manager)
     items = send() if store is None else journaling.asked(manager, store, alias, request, request_id, send)
     with Counting(LEDGER, alias, request) as counting:
@@ -53,13 +54,14 @@ async def is_recorded(manager: Manager, alias: str, request: Request) -> bool:
     return tape.has(alias, with_adapter(request, adapter) if adapter else request)
 
 
-async def _sent(manager: Manager, alias: str, request: Request, request_id: str) -> AsyncIterator[Any]:
-    """Send a request to a pool, and yield what arrives."""
+async def _sent(manager: Manager, alias: str, request_id: str, request: Request) -> AsyncIterator[Any]:
+    """Send a request to a pool, and yield what arrives; at the end, that this was all."""
     link = await manager.connection.link(alias)
     try:
         async with aclosing(link.stream(method_for(request).value, request, request_id)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 yield item
+        yield Complete()
     except errors.ByzerError as err:
         err.details["id"] = request_id
         if isinstance(err, errors.Unsupported) and "needs" in err.details:  # else an engine's, about an option

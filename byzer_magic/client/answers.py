@@ -15,7 +15,7 @@ import msgspec
 
 from byzer_magic import request_ids
 from byzer_magic.capabilities import TABLE, Capability
-from byzer_magic.client import journaling, spending
+from byzer_magic.client import journaling, payments
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.client.manager import Manager
@@ -87,7 +87,7 @@ class Background:
         from byzer_magic.runtime.transport.messages import KeepRequest
 
         request_ids.CURRENT.set(self.id)  # of this task alone
-        spending.GOES_ON.set(True)
+        payments.GOES_ON.set(True)
         about = KeepRequest(self.id, folder(), self._session, self._turn)
         link = await self._manager.connection.link(await _alias(self._manager, self.exchange.alias))
         await link.call("keep", about)

@@ -11,6 +11,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from byzer_magic import results, types
 from byzer_magic.capabilities import TABLE, method_for, resolve
 from byzer_magic.client import chat_merge
@@ -29,6 +31,10 @@ DETAIL_CHARACTERS = 60
 """Characters of a transcript's end that are shown while it is arriving."""
 
 
+class Complete(msgspec.Struct, frozen=True):
+    """All of a response has arrived; what follows is only that it is paid for and written down."""
+
+
 class Collector(ABC, Generic[RequestT, ResultT]):
     """The chunks of one response so far.
 
@@ -44,6 +50,8 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._dispatched: Dispatched | None = None
         self._routed: Routed | None = None
         self._journal: FromJournal | None = None
+        self.complete = False
+        """Whether all of the response has arrived."""
         self.waiting: Waiting | None = None
         """What the request waits for, while it is in the queue."""
         self.moment: float | None = None
@@ -61,6 +69,9 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self.waiting = None
         if isinstance(item, Routed):
             self._routed = item
+            return
+        if isinstance(item, Complete):
+            self.complete = True
             return
         if isinstance(item, FromJournal):
             self._journal = item

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from byzer_magic.capabilities import Capability, purpose
 from byzer_magic.client import arguments, requests
-from byzer_magic.client.collect import collector_for
+from byzer_magic.client.collect import Complete, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt, to_messages
 from byzer_magic.errors import DeadlineExceeded, RequestError
@@ -61,7 +61,8 @@ class Exchange:
             async with aclosing(self._asked.ask(self.alias, self.request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     self.collector.add(item)
-                    yield item
+                    if not isinstance(item, Complete):
+                        yield item
         except RequestError as err:
             err.partial = self.collector.result(interrupted=True)
             raise
@@ -80,6 +81,8 @@ class Exchange:
     def wait(self, show: Show = _ignore) -> Result:
         """Send the request, block, and return the result; Ctrl-C ends it early, and the result is then `interrupted`.
 
+        A response of which all has arrived is complete, also where it has not been written into the journal yet.
+
         Raises:
             RequestError: as in `items`.
         """
@@ -89,14 +92,14 @@ class Exchange:
                 for item in items:
                     show(item)
         except KeyboardInterrupt:
-            interrupted = True
+            interrupted = not self.collector.complete
         except RequestError as err:
             if err.partial is not None:
                 self.keep(err.partial)
             raise
         except Exception:  # of what shows it
             if self.collector.progress.done:
-                self.keep(self.collector.result(interrupted=True))
+                self.keep(self.collector.result(interrupted=not self.collector.complete))
             raise
         result = self.collector.result(interrupted=interrupted)
         self.keep(result)

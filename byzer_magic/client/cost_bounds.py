@@ -1,4 +1,4 @@
-"""What a request may cost before it is sent: at most, and probably; `estimates` has rough sums of many."""
+"""What a request may cost before it is sent, and while its answer grows; `estimates` has rough sums of many."""
 
 from __future__ import annotations
 
@@ -7,17 +7,86 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from byzer_magic.catalog.prices import Price
+import msgspec
+
+from byzer_magic.catalog.prices import MILLION, Price
 from byzer_magic.journal import keys
-from byzer_magic.routing.tokens import UNLIMITED_ANSWER, TokenCount, answer_tokens
+from byzer_magic.routing.tokens import LIMITS, UNLIMITED_ANSWER, TokenCount, answer_tokens
 from byzer_magic.types import ChatRequest, Request, Usage
 
 MEDIA_TOKENS = 2_000
 """What an image or audio of a prompt has at most, with most models; only the provider counts them."""
 REMEMBERED = 100
-"""Answers of a deployment whose lengths are remembered."""
+"""Answers of a deployment that are remembered."""
+REACH = 4_096
+"""Tokens that are held for an answer without a limit; there is no model that refuses it as a limit."""
+LEAST_REACH = 512
+KNOWN_AFTER = 20
+"""With so many answers, it is known how long they are."""
+FAR_LONGER = 4
+"""An answer is not so many times as long as the longest of those before, as a rule."""
+SHORTEST = 16
+"""Tokens: OpenAI's reasoning models refuse a lower limit."""
+PER_BYTE = 0.5
+"""Tokens of a byte of text, where it is not known: twice as many as English has."""
+LEAST_PER_BYTE = 0.25
+MEASURED_BYTES = 64
+"""Shorter texts do not show how many tokens a byte has."""
 GROWTH = 1.5
-"""By what a bound grows when an answer that nothing limits becomes longer."""
+"""By how much more is held than an answer needs now."""
+AHEAD_SECONDS = 1.0
+"""What comes in this time is held ahead: the pool may gather it, and a provider is not told at once to stop."""
+SPEED_SECONDS = 0.5
+"""Over a shorter time, no speed is measured."""
+AHEAD = 64
+"""Tokens that are held ahead in any case."""
+
+
+class Lengths:
+    """How long the latest answers of a deployment were, and how many tokens their text had.
+
+    Args:
+        known: tokens of answers of earlier processes, the newest first.
+
+    Example:
+        >>> lengths = Lengths()
+        >>> lengths.add(1_400, 1_000)  # it has thought before it wrote
+        >>> lengths.longest, lengths.per_byte, lengths.unseen
+        (1400, 1.0, 400)
+    """
+
+    def __init__(self, known: Sequence[int] = ()) -> None:
+        self.tokens: deque[int] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
+        self._sizes: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+
+    def add(self, tokens: int, size: int) -> None:
+        """Note an answer of so many tokens, as the provider has reported, and bytes."""
+        if tokens > 0:
+            self.tokens.append(tokens)
+            self._sizes.append((tokens, size))
+
+    @property
+    def longest(self) -> int:
+        """Return the tokens of the longest answer; 0 without one."""
+        return max(self.tokens, default=0)
+
+    @property
+    def reach(self) -> int:
+        """Return the tokens to hold for an answer that nothing limits."""
+        if len(self.tokens) < KNOWN_AFTER:
+            return max(REACH, self.longest)
+        return max(self.longest, min(REACH, max(LEAST_REACH, FAR_LONGER * self.longest)))
+
+    @property
+    def per_byte(self) -> float:
+        """Return how many tokens a byte of text has at most, by the answers so far."""
+        rates = [tokens / size for tokens, size in self._sizes if size >= MEASURED_BYTES]
+        return min(1.0, max(LEAST_PER_BYTE, *rates)) if rates else PER_BYTE
+
+    @property
+    def unseen(self) -> int:
+        """Return how many tokens an answer may have beside its text: what some models think is not shown."""
+        return max((tokens - size for tokens, size in self._sizes if tokens > size), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +96,51 @@ class CostBound:
     price: Price
     prompt: int
     """At most as many as it has bytes: no tokenizer makes more of them."""
-    answer: int
-    """As `max_tokens` says; without it, as the longest answer so far."""
     likely_prompt: int
+    answer: int
+    """As `max_tokens` says; without it, as many as are held before it is sent."""
+    usual: int
+    """As `max_tokens` says; without it, as the longest answer so far."""
+    fixed: bool = True
+    """Whether the request itself limits its answer, or there is none."""
     limited: bool = True
-    """Whether the answer cannot be longer."""
+    """Whether the answer cannot be longer than `answer`."""
+    choices: int = 1
 
     @property
     def most(self) -> float:
-        """Return what the request costs at most, unless its answer is not limited."""
+        """Return what is held for the request: what it costs at most, unless its answer is not limited."""
         return self.price.at_any_length(Usage(self.prompt, self.answer))
+
+    @property
+    def least(self) -> float:
+        """Return with how much the request would do, as most of them."""
+        return self.price.at_any_length(Usage(self.prompt, self.usual))
 
     @property
     def likely(self) -> float:
         """Return what the request may cost by a rough count of its prompt."""
-        return self.price.at_any_length(Usage(self.likely_prompt, self.answer))
+        return self.price.at_any_length(Usage(self.likely_prompt, self.usual))
 
-    def grown(self, answer: int) -> CostBound:
-        """Return the bound when an answer has so many tokens already."""
-        return replace(self, answer=math.ceil(answer * GROWTH))
+    def of(self, answer: int) -> float:
+        """Return what the request costs at most with an answer of so many tokens."""
+        return self.price.at_any_length(Usage(self.prompt, answer))
+
+    def paid_by(self, amount: float) -> float:
+        """Return how many tokens of the answer an amount pays for, after the prompt."""
+        if not self.price.output:
+            return math.inf
+        return max(0.0, (amount - self.of(0)) * MILLION / self.price.output)
 
 
-def cost_bound(request: Request, price: Price, lengths: Sequence[int] = ()) -> CostBound:
+def cost_bound(request: Request, price: Price, lengths: Lengths | None = None, limit: int | None = None) -> CostBound:
     """Return what a request may cost.
 
     Args:
         request: what is to be asked.
         price: of the model.
-        lengths: tokens of earlier answers of this deployment.
+        lengths: of earlier answers of this deployment.
+        limit: tokens of an answer, where the deployment sets it.
 
     Example:
         >>> from byzer_magic.catalog.prices import find
@@ -65,28 +151,72 @@ def cost_bound(request: Request, price: Price, lengths: Sequence[int] = ()) -> C
         (10, True, True)
     """
     media = len(keys.media_of(request)) * MEDIA_TOKENS
-    answer, limited = answer_tokens(request), True
+    prompt, likely = len(keys.canonical(request)) + media, math.ceil(TokenCount(request).prompt) + media
     if isinstance(request, ChatRequest):
-        limited = any(request.options.get(name) is not None for name in ("max_completion_tokens", "max_tokens"))
-        if not limited and lengths:
-            answer *= max(lengths) / UNLIMITED_ANSWER
-    return CostBound(
-        price=price, prompt=len(keys.canonical(request)) + media, answer=math.ceil(answer),
-        likely_prompt=math.ceil(TokenCount(request).prompt) + media, limited=limited,
-    )  # fmt: skip
+        given = {**(request.options.get("extra_body") or {}), **request.options}
+        request = msgspec.structs.replace(request, options=given)
+    answer = math.ceil(answer_tokens(request))
+    bound = CostBound(price=price, prompt=prompt, likely_prompt=likely, answer=answer, usual=answer)
+    if not isinstance(request, ChatRequest) or any(request.options.get(name) is not None for name in LIMITS):
+        return bound
+    lengths = lengths or Lengths()
+    choices = answer // UNLIMITED_ANSWER
+    held = choices * min(lengths.reach, limit or lengths.reach)
+    usual = min(held, choices * max(SHORTEST, lengths.longest or UNLIMITED_ANSWER))
+    limited = limit is not None and limit <= lengths.reach
+    return replace(bound, answer=held, usual=usual, fixed=False, limited=limited, choices=choices)
 
 
-class Lengths:
-    """How long the latest answers of a deployment were.
+class Watch:
+    """How much is needed for an answer that nothing limits, while it comes.
 
     Args:
-        known: tokens of answers of earlier processes, the newest first.
+        bound: of the request.
+        lengths: of earlier answers of this deployment.
+        room: the tokens for which money is held.
+
+    Example:
+        >>> from byzer_magic.catalog.prices import find
+        >>> request = ChatRequest(messages=[])
+        >>> watch = Watch(cost_bound(request, find("saas/openai", "gpt-4o")), Lengths(), room=1_000)
+        >>> watch.add(200, 0, now=0.0)
+        >>> watch.is_short  # 100 tokens have come; at the most 200 will before one can look again
+        False
+        >>> watch.add(2_000, 0, now=1.0)
+        >>> watch.is_short, watch.wanted
+        (True, 3000)
     """
 
-    def __init__(self, known: Sequence[int] = ()) -> None:
-        self.tokens: deque[int] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
+    def __init__(self, bound: CostBound, lengths: Lengths, room: float) -> None:
+        self.room = room
+        self._bound, self._lengths = bound, lengths
+        self.counted = 0
+        """Tokens so far: at least as many as the provider counts, if it counts as it did before."""
+        self._began: float | None = None
+        self._ahead = 0.0
 
-    def add(self, tokens: int) -> None:
-        """Note the length of an answer."""
-        if tokens > 0:
-            self.tokens.append(tokens)
+    @property
+    def is_short(self) -> bool:
+        """Return whether more is needed than is held."""
+        return not self._bound.limited and self.counted + self._ahead > self.room
+
+    @property
+    def wanted(self) -> int:
+        """Return for how many tokens money is to be held now."""
+        return math.ceil(GROWTH * (self.counted + self._ahead))
+
+    def add(self, size: int, reported: int, now: float) -> None:
+        """Take note of how long the answer is.
+
+        Args:
+            size: bytes of its text so far.
+            reported: its tokens, as far as the provider has told.
+            now: the time, in seconds.
+        """
+        if not size:
+            return
+        if self._began is None:
+            self._began = now
+        written = math.ceil(size * self._lengths.per_byte)
+        self.counted = max(reported, written + self._lengths.unseen)
+        self._ahead = max(AHEAD, AHEAD_SECONDS * written / max(SPEED_SECONDS, now - self._began))

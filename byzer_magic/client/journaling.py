@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
+from byzer_magic.client.collect import Complete
 from byzer_magic.client.recording import Recording
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext as _
@@ -249,20 +250,23 @@ async def _recorded(
     """Yield the response as it arrives, and write it down."""
     from byzer_magic.journal import keys
 
-    status = INTERRUPTED
+    status, is_still = INTERRUPTED, False
     error: errors.ByzerError | None = None
     try:
         async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 recording.add(item)
+                if isinstance(item, Complete):
+                    status = COMPLETE
                 yield item
         status = COMPLETE
-        if recording.has_key and not await _is_still(asking, alias, identity, recording.dispatched):
-            recording.forget_key()
+        is_still = not recording.has_key or await _is_still(asking, alias, identity, recording.dispatched)
     except errors.ByzerError as err:
         status, error = FAILED, err
         raise
     finally:
+        if status == COMPLETE and not is_still:
+            recording.forget_key()
         done = store.add(recording.entry(status, error), [item.data for item in keys.media_of(request) if item.data])
         if status == COMPLETE:  # who has the answer has it in the journal, too
             try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from byzer_magic.client.collect import Complete
 from byzer_magic.results.pace import Pace
 from byzer_magic.routing.tokens import TokenCount
 from byzer_magic.safety.redaction import hide
@@ -203,7 +204,7 @@ class Counting:
     def __init__(self, ledger: Ledger, alias: str, request: Request) -> None:
         self._ledger, self._run, self._alias = ledger, ledger.current, alias
         self._count, self._pace = TokenCount(request), Pace()
-        self._journal = False
+        self._journal = self._complete = False
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -214,6 +215,8 @@ class Counting:
         kind = type(item)
         if kind is FromJournal:
             self._journal = True
+        elif kind is Complete:
+            self._complete = True
         elif kind not in BEFORE:
             self._count.add(item)
             if self._pace.first is None and kind is not Dispatched:  # then it is known
@@ -222,11 +225,12 @@ class Counting:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        stopped = kind is not None and issubclass(kind, ENDED_BY_CALLER)
-        failed = kind is not None and not stopped
+        by_caller = kind is not None and issubclass(kind, ENDED_BY_CALLER)
+        stopped = by_caller and not self._complete
+        failed = kind is not None and not by_caller
         if failed:
             self._count.failed()
-        elif kind is None:
+        elif not stopped:
             self._count.completed()
         usage = self._count.usage if self._journal else self._count.counted
         used = Sums(requests=1, failed=failed, interrupted=stopped, journal=self._journal)

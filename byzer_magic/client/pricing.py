@@ -28,6 +28,8 @@ class Priced:
     """Of a route, that of its dearest model."""
     is_free: bool = False
     """Whether the model runs on machines of one's own."""
+    limit: int | None = None
+    """Tokens of an answer, where the deployment sets it for requests that do not."""
 
 
 class Prices:
@@ -54,7 +56,7 @@ class Prices:
         except (errors.BadRequest, errors.MalformedResponse, errors.CommandError):  # of a pool that has no such method
             return Priced()
         if not found.members:
-            return Priced(price=found.price, is_free=found.is_free)
+            return Priced(price=found.price, is_free=found.is_free, limit=found.limit)
         members = []
         for alias in found.members:
             with contextlib.suppress(errors.ByzerError):
@@ -73,7 +75,9 @@ def dearest(members: Sequence[Priced]) -> Priced:
     """
     prices = [member.price for member in members if member.price is not None]
     price = max(prices, key=lambda found: (found.output, found.input), default=None)
-    return Priced(price=price, is_free=bool(members) and all(member.is_free for member in members))
+    limits = [member.limit for member in members]
+    limit = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+    return Priced(price=price, is_free=bool(members) and all(member.is_free for member in members), limit=limit)
 
 
 PRICES = Prices()

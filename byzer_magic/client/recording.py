@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from byzer_magic import errors
-from byzer_magic.client.collect import collector_for
+from byzer_magic.client.collect import Complete, collector_for
 from byzer_magic.journal.entry import Entry, Piece
 from byzer_magic.types import Dispatched, Request, Waiting
 
@@ -42,7 +42,7 @@ class Recording:
         self._collector.add(item)
         if isinstance(item, Dispatched):
             self._worker, self.dispatched = item.worker, time.monotonic()
-        elif not isinstance(item, Waiting):
+        elif not isinstance(item, Waiting | Complete):
             self._pieces.append((round(self._collector.seconds, 4), item))
 
     def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:

@@ -1,4 +1,4 @@
-"""Requests that the project's purse pays for: held before they are sent, settled when they have ended.
+"""Requests that the project's purse pays for, in a project that has one.
 
 What the journal or a tape answers never comes here. What one deployment may spend for all of its clients is another
 thing: its `--budget_usd` (`routing.budget`), which its pool keeps.
@@ -7,35 +7,33 @@ thing: its `--budget_usd` (`routing.budget`), which its pool keeps.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from contextvars import ContextVar
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byzer_magic import errors
-from byzer_magic.client import journaling, topping_up
-from byzer_magic.client.cost_bounds import CostBound, Lengths, cost_bound
+from byzer_magic import errors, request_ids
+from byzer_magic.client import journaling
+from byzer_magic.client.collect import Complete
+from byzer_magic.client.cost_bounds import Lengths, cost_bound
+from byzer_magic.client.payments import GOES_ON, Payment
 from byzer_magic.client.pricing import Priced
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
-from byzer_magic.routing.tokens import TokenCount
 from byzer_magic.runtime import forks
 from byzer_magic.types import Request
 
 if TYPE_CHECKING:
     from byzer_magic.client.manager import Manager
-    from byzer_magic.journal.purse import Hold, Purse, PurseFile
+    from byzer_magic.journal.purse import Purse, PurseFile
 
-Send = Callable[[], AsyncIterator[Any]]
+Send = Callable[[Request], AsyncIterator[Any]]
+"""Sends a request, and yields what arrives."""
 
 LOOK_SECONDS = 1.0
 """How long this process believes that its project has no purse."""
-GOES_ON: ContextVar[bool] = ContextVar("byzer_goes_on", default=False)
-"""Whether the deployment goes on with the answer when the request of this task is given up."""
-POLL_SECONDS = 0.1
-"""How often a request looks whether others, perhaps of other processes, have left enough for it."""
 
 
 class Wallet:
@@ -104,21 +102,21 @@ WALLET = Wallet()
 """Of this process."""
 
 
-def paying(manager: Manager, alias: str, request: Request, send: Send) -> Send:
-    """Return what sends a request and pays for it, where the project has a purse; else `send` itself.
+def paying(manager: Manager, alias: str, request: Request, send: Send) -> Callable[[], AsyncIterator[Any]]:
+    """Return what sends a request, and pays for it where the project has a purse.
 
     A tape costs nothing. Clients of an endpoint are not paid for: their keys have limits.
     """
     origin = journaling.HOW.get().origin
     if (origin is not None and origin.face == "endpoint") or REPLAY.connection(manager.settings) is not None:
-        return send
+        return functools.partial(send, request)
     try:
         found = WALLET.open()
     except errors.JournalError as err:
         if WALLET.once("", err.code):
             manager.warn(gettext("The purse is not kept: {error}", error=err.localized()))
-        return send
-    return send if found is None else lambda: paid(manager, *found, alias, request, send)
+        found = None
+    return functools.partial(send, request) if found is None else lambda: paid(manager, *found, alias, request, send)
 
 
 async def paid(
@@ -127,30 +125,50 @@ async def paid(
     """Yield a response that the purse pays for.
 
     Raises:
-        PurseEmpty: there is too little in it, and nobody adds money.
+        PurseEmpty: there is too little in it, and nobody adds money; or the answer grew until there was.
         ByzerError: the response is incomplete.
     """
     price = await manager.price(alias)
     if not _counts(manager, purse, price, alias) or price.price is None:
-        async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
+        async with aclosing(send(request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 yield item
         return
     lengths = await WALLET.lengths(file, alias)
-    payment = Payment(file, request, cost_bound(request, price.price, lengths.tokens), purse.currency)
-    await payment.hold(manager, alias)
+    bound = cost_bound(request, price.price, lengths, price.limit)
+    payment = Payment(file, alias, request, bound, lengths, purse.currency)
+    async with aclosing(payment.held(manager)) as waits:
+        async for wait in waits:
+            yield wait
     try:
-        async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
+        async with aclosing(send(payment.request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
-                payment.add(item)
+                is_short = payment.add(item)
+                if type(item) is Complete:
+                    await payment.completed()
                 yield item
-        payment.completed()
-        lengths.add(payment.answer)
-    except errors.ByzerError:
+                if is_short:
+                    await payment.more()
+        await payment.completed()
+    except errors.BadRequest as err:
         payment.failed()
+        raise await payment.refused(err) from None
+    except errors.ByzerError as err:
+        payment.failed()
+        if isinstance(err, errors.PurseEmpty) and GOES_ON.get():
+            await _cancel(manager, alias)
         raise
     finally:
         await payment.settle()
+
+
+async def _cancel(manager: Manager, alias: str) -> None:
+    """End an answer that would go on without its request."""
+    from byzer_magic.runtime.transport.messages import AnswersRequest
+
+    with suppress(errors.ByzerError):
+        link = await manager.connection.link(alias)
+        await link.call("cancel_answer", AnswersRequest(request_ids.CURRENT.get()))
 
 
 def _counts(manager: Manager, purse: Purse, price: Priced, alias: str) -> bool:
@@ -175,82 +193,3 @@ def _counts(manager: Manager, purse: Purse, price: Priced, alias: str) -> bool:
     if WALLET.once(alias, "price"):
         manager.warn(gettext("{message} Its requests are not counted.", message=str(localized(message))))
     return False
-
-
-class Payment:
-    """The money of one request."""
-
-    def __init__(self, file: PurseFile, request: Request, expected: CostBound, currency: str) -> None:
-        self.count = TokenCount(request)
-        self.answer = 0
-        """Tokens of the answer, once it is complete."""
-        self._file, self._bound, self._currency = file, expected, currency
-        self._hold = 0
-        self._complete = self._ended = False
-        self._seen = 0
-
-    async def hold(self, manager: Manager, alias: str) -> None:
-        """Wait until there is money for the request; where there is too little, ask for more.
-
-        Raises:
-            PurseEmpty: nobody adds any.
-        """
-        refused = topping_up.DESK.refused
-        while True:
-            found = await self._held()
-            if found.outcome in ("held", "none"):
-                self._hold = found.id
-                return
-            if found.outcome == "short":
-                await topping_up.more(manager, self._file, self._bound, alias, refused)
-            else:
-                await asyncio.sleep(POLL_SECONDS)
-
-    async def _held(self) -> Hold:
-        """Hold the money; if this task is cancelled meanwhile, it is given back."""
-        asked = asyncio.get_running_loop().run_in_executor(None, self._file.hold, self._bound.most, self._bound.likely)
-        try:
-            return await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            asked.add_done_callback(self._give_back)
-            raise
-
-    def _give_back(self, done: asyncio.Future[Hold]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self._file.settle(done.result().id, 0.0)
-
-    def add(self, item: Any) -> None:
-        """Take an item of the response; hold more where the answer is longer than it was expected to be."""
-        self.count.add(item)
-        self._seen += 1
-        if self._bound.limited or self._seen % 16:
-            return
-        counted = self.count.counted
-        if counted is not None and counted.completion_tokens > self._bound.answer:
-            self._bound = self._bound.grown(counted.completion_tokens)
-            asyncio.get_running_loop().run_in_executor(None, self._file.grow, self._hold, self._bound.most)
-
-    def completed(self) -> None:
-        """Note that the whole response has arrived."""
-        self.count.completed()
-        self._complete = self._ended = True
-        self.answer = self.count.counted.completion_tokens if self.count.counted else 0
-
-    def failed(self) -> None:
-        """Note that the deployment could not answer, or not to the end."""
-        self.count.failed()
-        self._ended = True
-
-    async def settle(self) -> None:
-        """Pay, also where this task is cancelled meanwhile."""
-        done = asyncio.get_running_loop().run_in_executor(None, self._file.settle, self._hold, self._cost())
-        await asyncio.shield(done)
-
-    def _cost(self) -> float:
-        usage, price = self.count.counted, self._bound.price
-        if usage is None:
-            return 0.0
-        if GOES_ON.get() and not self._ended:  # nobody here will know what the rest has cost
-            return max(self._bound.likely, price.at_any_length(usage))
-        known = usage.cost if self._complete and usage.currency == self._currency else None
-        return price.at_any_length(usage) if known is None else known

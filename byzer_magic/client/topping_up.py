@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 from byzer_magic.client.cost_bounds import CostBound
 from byzer_magic.client.reporter import Question, Reporter
 from byzer_magic.errors import CommandError, PurseEmpty
-from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.i18n import Text, gettext, lazy_gettext as _
+from byzer_magic.i18n.fields import Localizable
 from byzer_magic.rendering.amounts import dollars
 from byzer_magic.runtime.loop import NobodyWaits, in_waiting_thread
 
@@ -56,7 +57,7 @@ async def more(manager: Manager, file: PurseFile, expected: CostBound, alias: st
     """
     async with DESK.lock():
         purse = await asyncio.to_thread(file.read)
-        if purse is None or expected.most <= purse.left:
+        if purse is None or expected.least <= purse.left:
             return
         if DESK.refused != refused:
             raise empty(purse, expected, alias)
@@ -72,15 +73,34 @@ async def more(manager: Manager, file: PurseFile, expected: CostBound, alias: st
 
 def empty(purse: Purse, expected: CostBound, alias: str) -> PurseEmpty:
     """Return the error for a request that the purse has too little for."""
-    least, _next = offers(purse, expected.most)
-    figures = {"alias": alias, "cost": dollars(expected.most), "left": dollars(purse.left)}
-    hint = _("Put more into it: %byzer purse +{amount} (in a shell: byzerllm purse +{amount}).", amount=f"{least:g}")
-    if expected.answer > SHORT_ANSWER:
+    figures = {"alias": alias, "cost": dollars(expected.least), "left": dollars(purse.left)}
+    message = _("The purse has {left} left, and this request to {alias} may cost up to {cost}.", **figures)
+    hint = _next_step(purse, expected)
+    if expected.usual > SHORT_ANSWER:
         hint = _("{hint} A smaller max_tokens makes it cheaper, too.", hint=hint)
-    return PurseEmpty(
-        _("The purse has {left} left, and this request to {alias} may cost up to {cost}.", **figures),
-        hint, limit="purse", value=purse.amount, used=purse.spent, final=True,
-    )  # fmt: skip
+    return _error(purse, message, hint)
+
+
+def ended(purse: Purse | None, expected: CostBound, message: Localizable) -> PurseEmpty:
+    """Return the error for an answer that had to end because the purse has no money for more.
+
+    Args:
+        purse: the purse; None where it has been removed meanwhile.
+        expected: what the request was to cost.
+        message: what has happened.
+    """
+    if purse is None:
+        return PurseEmpty(message, _("Ask again."), limit="purse", final=True)
+    return _error(purse, message, _("{hint} Then ask again.", hint=_next_step(purse, expected)))
+
+
+def _next_step(purse: Purse, expected: CostBound) -> Text:
+    least, _next = offers(purse, expected.least)
+    return _("Put more into it: %byzer purse +{amount} (in a shell: byzerllm purse +{amount}).", amount=f"{least:g}")
+
+
+def _error(purse: Purse, message: Localizable, hint: Text) -> PurseEmpty:
+    return PurseEmpty(message, hint, limit="purse", value=purse.amount, used=purse.spent, final=True)
 
 
 def offers(purse: Purse, cost: float) -> tuple[float, float]:
@@ -100,9 +120,9 @@ def offers(purse: Purse, cost: float) -> tuple[float, float]:
 
 def _ask(reporter: Reporter, purse: Purse, expected: CostBound, alias: str) -> float | None:
     """Ask the user; return what is to be added, or None for no."""
-    amounts = offers(purse, expected.most)
+    amounts = offers(purse, expected.least)
     labels = {gettext("Add {amount}", amount=dollars(amount)): amount for amount in amounts}
-    figures = {"left": dollars(purse.left), "cost": dollars(expected.most)}
+    figures = {"left": dollars(purse.left), "cost": dollars(expected.least)}
     question = Question(
         text=gettext("Purse: {left} left; this request to {alias} may cost up to {cost}.", alias=alias, **figures),
         choices=(*labels, gettext("Stop")),

@@ -14,7 +14,7 @@ import msgspec
 
 from byzer_magic import request_ids
 from byzer_magic.client import journaling
-from byzer_magic.client.collect import AnyCollector, collector_for
+from byzer_magic.client.collect import AnyCollector, Complete, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
 from byzer_magic.gateway.bodies import Gone
@@ -157,7 +157,7 @@ class Call:
             async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     meter.add(item)
-                    if isinstance(item, Dispatched | Waiting | Routed):
+                    if isinstance(item, Dispatched | Waiting | Routed | Complete):
                         continue
                     if self.first is None:
                         self.first = time.monotonic()

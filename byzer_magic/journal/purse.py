@@ -8,6 +8,7 @@ was.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import sqlite3
@@ -69,6 +70,8 @@ class Hold:
     """``busy``: there is enough once others have ended and have cost less than they might; ``short``: there is not
     enough; ``none``: there is no purse."""
     id: int = 0
+    amount: float = math.inf
+    """How much is held; without a purse, there is no end to it."""
     purse: Purse | None = None
 
 
@@ -153,12 +156,14 @@ class PurseFile:
 
     # ---- the requests'
 
-    def hold(self, most: float, likely: float) -> Hold:
+    def hold(self, most: float, likely: float, least: float | None = None) -> Hold:
         """Hold what a request may cost.
 
         Args:
             most: what it may cost.
             likely: what counts if this process dies before it is settled.
+            least: with how much it would do: where less than `most` is left, all that is left is held, once others have
+                ended. By default it needs all of `most`.
 
         Raises:
             JournalError: the file cannot be used.
@@ -169,26 +174,42 @@ class PurseFile:
             purse = self._read(connection)
             if purse is None:
                 return Hold(outcome="none")
-            if most > purse.left + ROUNDING:
+            if (most if least is None else min(most, least)) > purse.left + ROUNDING:
                 return Hold(outcome="short", purse=purse)
-            if most > purse.left - purse.held + ROUNDING:
+            amount = most if least is None else min(most, purse.left)
+            if amount > purse.left - purse.held + ROUNDING:
                 return Hold(outcome="busy", purse=purse)
-            values = (most, likely, time.time(), *_me(os.getpid()))
+            values = (amount, min(likely, amount), time.time(), *_me(os.getpid()))
             row = connection.execute(
                 "INSERT INTO holds (most, likely, at, host, pid, born) VALUES (?, ?, ?, ?, ?, ?)", values
             )
-            return Hold(outcome="held", id=row.lastrowid or 0, purse=purse)
+            return Hold(outcome="held", id=row.lastrowid or 0, amount=amount, purse=purse)
 
         return self._run(work)
 
-    def grow(self, hold: int, most: float) -> None:
-        """Hold more for a request that runs, whether there is as much or not: what runs may finish.
+    def grow(self, hold: int, most: float) -> Hold:
+        """Hold more for a request that runs, as far as there is more; the outcome is ``short`` where it is not enough.
+
+        Args:
+            hold: the number that `hold` has returned.
+            most: what the request may cost by now.
 
         Raises:
             JournalError: the file cannot be used.
         """
-        query = "UPDATE holds SET most = max(most, ?), likely = max(likely, ?) WHERE id = ?"
-        self._run(lambda connection: connection.execute(query, (most, most, hold)))
+
+        def work(connection: sqlite3.Connection) -> Hold:
+            purse = self._read(connection)
+            row = connection.execute("SELECT most FROM holds WHERE id = ?", (hold,)).fetchone()
+            if purse is None or row is None:  # it was removed
+                return Hold(outcome="none", id=hold)
+            amount = max(row["most"], min(most, row["most"] + max(0.0, purse.left - purse.held)))
+            query = "UPDATE holds SET most = ?, likely = max(likely, ?) WHERE id = ?"
+            connection.execute(query, (amount, amount, hold))
+            enough = most <= amount + ROUNDING
+            return Hold(outcome="held" if enough else "short", id=hold, amount=amount, purse=purse)
+
+        return self._run(work)
 
     def settle(self, hold: int, cost: float) -> None:
         """Take what a request has cost in place of what was held for it.

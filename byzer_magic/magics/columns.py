@@ -106,7 +106,8 @@ class Asking:
     def end(self, error: ByzerError | None = None) -> None:
         """Keep the part received as the result."""
         if self.result is None and self._exchange is not None:
-            result = self._exchange.collector.result(interrupted=True)
+            so_far = self._exchange.collector
+            result = so_far.result(interrupted=error is not None or not so_far.complete)
             self.result = msgspec.structs.replace(result, error=error)
 
     def column(self) -> columns.Column:

@@ -11,6 +11,9 @@ from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
 UNLIMITED_ANSWER = 500
 """What an answer without a limit is expected to have, while others run."""
 
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""The options that limit an answer; the first one that is given counts."""
+
 
 class TokenCount:
     """Counts the tokens of one request to a deployment.
@@ -35,7 +38,8 @@ class TokenCount:
         self._sums = not isinstance(request, ChatRequest)
         self._request = request
         self._estimate: float | None = None
-        self._bytes = 0
+        self.size = 0
+        """Bytes of the answer's text so far."""
         self._asked = self._complete = self._failed = False
 
     @property
@@ -53,10 +57,12 @@ class TokenCount:
         if (usage := getattr(item, "usage", None)) is not None:
             # Chats report the total so far, all else what each part has taken.
             self.usage = self.usage + usage if self._sums and self.usage is not None else usage
-        if type(item) is ChatChunk and item.text and not (item.reasoning or item.tool_calls):  # most are
-            self._bytes += text_bytes(item.text)
-        else:
-            self._bytes += sum(text_bytes(getattr(item, name, None)) for name in ("text", "reasoning", "tool_calls"))
+        if type(item) is ChatChunk and item.text and not (item.reasoning or item.tool_calls or item.extra):  # most are
+            self.size += text_bytes(item.text)
+            return
+        self.size += sum(text_bytes(getattr(item, name, None)) for name in ("text", "reasoning", "tool_calls"))
+        for choice in (getattr(item, "extra", None) or {}).get("choices") or ():  # those after the first
+            self.size += text_bytes({name: value for name, value in choice.items() if name != "logprobs"})
 
     def completed(self) -> None:
         """Note that the whole response has arrived."""
@@ -80,12 +86,12 @@ class TokenCount:
         reported = self.usage if self.usage and self.usage.total_tokens else None
         if reported and self._complete:
             return reported
-        if not reported and self._failed and not self._bytes:
+        if not reported and self._failed and not self.size:
             return None
         found = reported or Usage()
         return Usage(
             found.prompt_tokens or int(self.prompt),
-            max(found.completion_tokens, self._bytes // BYTES_PER_TOKEN),
+            max(found.completion_tokens, self.size // BYTES_PER_TOKEN),
             found.cost,
             found.currency,
         )
@@ -102,7 +108,7 @@ def answer_tokens(request: Request) -> float:
     """
     if not isinstance(request, ChatRequest):
         return 0
-    given = (request.options.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    given = (request.options.get(name) for name in LIMITS)
     limits = [limit for limit in given if isinstance(limit, int | float) and 0 <= limit < math.inf]
     count = request.options.get("n")
     return (limits[0] if limits else UNLIMITED_ANSWER) * (count if isinstance(count, int) else 1)

@@ -18,6 +18,7 @@ from byzer_magic.commands.secrets import Secret
 from byzer_magic.local_models import fingerprint
 from byzer_magic.plan import Plan
 from byzer_magic.routing import arms
+from byzer_magic.routing.tokens import LIMITS
 from byzer_magic.runtime.transport.messages import ModelIdentity, ModelPrice
 
 IGNORED = frozenset({"saas.timeout", "saas.max_retries", "saas.extra_headers"})
@@ -45,7 +46,7 @@ class About:
     async def price(self, _nothing: None) -> AsyncIterator[ModelPrice]:
         """Yield what its tokens cost."""
         plan = self._plan()
-        yield ModelPrice(plan.backend.info.kind, plan.title, plan.price, _members(plan))
+        yield ModelPrice(plan.backend.info.kind, plan.title, plan.price, _members(plan), _limit(plan))
 
 
 def of_plan(plan: Plan) -> ModelIdentity:
@@ -64,6 +65,14 @@ def _members(plan: Plan) -> list[str]:
     """Return the deployments of a route."""
     is_route = plan.spec.pretrained_model_type == ROUTE
     return [arm.alias for arm in arms.parse(str(plan.setup.params[TO]))] if is_route else []
+
+
+def _limit(plan: Plan) -> int | None:
+    """Return how long answers may be in tokens, where the deployment sets it for requests that do not."""
+    params = plan.setup.params
+    more = params.get("saas.extra_body") or {}
+    given = (found for name in LIMITS for found in (params.get(f"saas.{name}"), more.get(name)))
+    return max((limit for limit in given if isinstance(limit, int) and limit > 0), default=None)
 
 
 def _files(path: str | None) -> Any:

@@ -147,6 +147,8 @@ class ModelPrice(msgspec.Struct, frozen=True):
     """None where it is unknown."""
     members: list[str] = []
     """Of a route: the deployments that may answer, at their prices."""
+    limit: int | None = None
+    """Tokens of an answer, where the deployment sets it."""
 
     @property
     def is_free(self) -> bool:

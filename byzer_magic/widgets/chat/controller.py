@@ -250,7 +250,7 @@ class Window:
             with journaling.using(replace(BY_HAND, origin=self._origin)):
                 turn.take(await self._drained(turn, exchange))
         except asyncio.CancelledError:
-            state = "stopped"
+            state = "done" if exchange is not None and exchange.collector.complete else "stopped"
             self._part(turn, exchange)
         except ByzerError as err:
             state, turn.error = "failed", err
@@ -268,8 +268,11 @@ class Window:
     @staticmethod
     def _part(turn: Turn, exchange: Exchange | None) -> None:
         """Keep the partial answer; before any output there is only the error."""
-        result = exchange.collector.result(interrupted=True) if exchange is not None else None
-        if result is not None and (str(result) or not turn.error):
+        if exchange is None:
+            return
+        so_far = exchange.collector
+        result = so_far.result(interrupted=bool(turn.error) or not so_far.complete)
+        if str(result) or not turn.error:
             turn.take(result)
 
     async def _exchange(self, turn: Turn) -> Exchange:

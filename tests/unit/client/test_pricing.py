@@ -55,6 +55,8 @@ async def test_route_costs_what_its_dearest_model_costs() -> None:
     found.pools["old"].methods["price"] = refused
     assert (await Prices().of(found, "route")).price == LARGE
     assert pricing.dearest([Priced(is_free=True), Priced(is_free=True)]).is_free
+    assert pricing.dearest([Priced(price=SMALL, limit=5), Priced(price=LARGE, limit=9)]).limit == 9
+    assert pricing.dearest([Priced(price=SMALL), Priced(price=LARGE, limit=9)]).limit is None
     assert not pricing.dearest([Priced(is_free=True), Priced(price=SMALL)]).is_free
 
 

@@ -21,6 +21,8 @@ from byzer_magic.journal import purse as purses
 from byzer_magic.journal.purse import ROUNDING, PurseFile
 from byzer_magic.journal.store import Store
 
+MOST, PART, GROWTH = st.floats(0.0, 0.3), st.floats(0.0, 1.0), st.floats(0.5, 3.0)
+"""What a request may cost, how much of that it does cost, and by how much it grows."""
 SPEND = """
 import random, sys, time
 from pathlib import Path
@@ -66,8 +68,8 @@ def test_purse_holds_what_requests_may_cost_and_settles_what_they_did(file: Purs
     found = file.read()
     assert found
     assert (found.spent, found.held, found.left) == (0.15, 0.35, 0.35)
-    file.grow(second.id, 0.6)
-    assert file.read().held == 0.6, "what runs may finish"  # type: ignore[union-attr]  # there is one
+    third = file.grow(second.id, 0.6)
+    assert (third.outcome, third.amount) == ("short", 0.35), "no more than there is"
     file.settle(second.id, 0.5)
     assert file.read().left == 0.0  # type: ignore[union-attr]
     assert file.hold(0.0, 0.0).outcome == "held", "what costs nothing needs nothing"
@@ -85,14 +87,31 @@ def test_purse_of_the_same_amount_again_is_not_a_second_one(file: PurseFile) -> 
     assert not file.remove()
 
 
+def test_request_that_would_do_with_less_gets_all_that_is_left(file: PurseFile) -> None:
+    file.put(0.5, "USD", strict=False)
+    first = file.hold(0.3, 0.1, least=0.1)
+    assert (first.outcome, first.amount) == ("held", 0.3)
+    assert file.hold(0.6, 0.1, least=0.1).outcome == "busy", "0.5 may be left for it, when the first one has ended"
+    assert file.hold(0.6, 0.1, least=0.55).outcome == "short"
+    assert file.grow(first.id, 0.4).amount == 0.4
+    assert file.grow(first.id, 0.2).amount == 0.4, "it is never less"
+    file.settle(first.id, 0.3)
+    last = file.hold(0.6, 0.1, least=0.1)
+    assert last.outcome == "held"
+    assert last.amount == pytest.approx(0.2)
+    assert file.hold(0.01, 0.01).outcome == "busy"
+    file.remove()
+    assert file.grow(last.id, 9.0).outcome == "none", "what has no purse has no end"
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     amount=st.floats(0.01, 1.0),
-    requests=st.lists(st.tuples(st.floats(0.0, 0.3), st.floats(0.0, 1.0)), min_size=1, max_size=60),
+    requests=st.lists(st.tuples(MOST, PART, GROWTH), min_size=1, max_size=60),
     workers=st.integers(1, 8),
 )
 def test_threads_never_spend_more_than_is_in_the_purse(
-    amount: float, requests: list[tuple[float, float]], workers: int
+    amount: float, requests: list[tuple[float, float, float]], workers: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = PurseFile(Store.open(Path(folder)).path)
@@ -100,15 +119,16 @@ def test_threads_never_spend_more_than_is_in_the_purse(
         paid: list[float] = []
         refused: list[float] = []
 
-        def ask(request: tuple[float, float]) -> None:
-            most, part = request
+        def ask(request: tuple[float, float, float]) -> None:
+            most, part, growth = request
             while (found := file.hold(most, most)).outcome == "busy":
                 time.sleep(0.0005)
             if found.outcome == "short":
                 refused.append(most)
                 return
-            paid.append(most * part)
-            file.settle(found.id, most * part)
+            cost = part * file.grow(found.id, growth * most).amount
+            paid.append(cost)
+            file.settle(found.id, cost)
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(ask, requests))

@@ -6,15 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.plan import resolve
-from byzer_magic.runtime.model_identity import of_plan
+from byzer_magic.plan import Plan, resolve
+from byzer_magic.runtime.model_identity import About, of_plan
+
+
+def plan_of(**params: Any) -> Plan:
+    usual = {"saas.api_key": "sk-one-abcdef", "saas.model": "gpt-4o"}
+    known = usual | {f"saas.{name}": text for name, text in params.items()}
+    return resolve(DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=known), {}, {})
 
 
 def api(**params: Any) -> str:
-    usual = {"saas.api_key": "sk-one-abcdef", "saas.model": "gpt-4o"}
-    known = usual | {f"saas.{name}": text for name, text in params.items()}
-    spec = DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=known)
-    return of_plan(resolve(spec, {}, {})).digest
+    return of_plan(plan_of(**params)).digest
+
+
+async def test_price_comes_with_the_limit_that_the_deployment_sets() -> None:
+    plans = [plan_of(), plan_of(max_tokens="50"), plan_of(extra_body='{"max_completion_tokens": 70}')]
+    found = [price for plan in plans async for price in About(lambda plan=plan: plan).price(None)]  # type: ignore[misc]
+    assert [price.limit for price in found] == [None, 50, 70]
 
 
 def test_api_is_known_by_all_settings_but_secrets_and_patience() -> None:
