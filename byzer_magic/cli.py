@@ -15,6 +15,7 @@ from dataclasses import replace
 from byzer_magic import config
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
+from byzer_magic.actions.replay import file_reader
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client import journaling
 from byzer_magic.client.manager import Manager
@@ -75,7 +76,7 @@ def _do(words: list[str], output: Terminal) -> int:
     settings = config.load()
     set_language(settings.lang)
     try:
-        item = parser.parse(from_shell(words))
+        item = parser.parse(from_shell(words), file_reader(settings))
     except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0

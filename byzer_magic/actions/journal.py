@@ -34,9 +34,13 @@ def show(context: Context, item: specs.JournalSpec) -> Any:
     if item.id is not None:
         _show_one(context, store, item)
         return None
+    damaged: list[int] = []
     found = store.search(
-        item.text or "", alias=item.model or "", status=item.status or "", limit=-1 if item.df else item.last
-    )
+        item.text or "", alias=item.model or "", status=item.status or "", limit=-1 if item.df else item.last,
+        damaged=damaged,
+    )  # fmt: skip
+    if damaged:
+        context.manager.warn(_left_out(len(damaged)))
     if item.df:
         return frame(found)
     if item.json:
@@ -45,6 +49,11 @@ def show(context: Context, item: specs.JournalSpec) -> Any:
     context.output.table([_row(entry) for entry in found], _("No entries."))
     _say_state(context, store)
     return None
+
+
+def _left_out(count: int) -> str:
+    return ngettext("{count} entry is left out: it is damaged.", "{count} entries are left out: they are damaged.",
+                    count=count)  # fmt: skip
 
 
 def _store(context: Context) -> Store:
@@ -68,7 +77,12 @@ def _say_state(context: Context, store: Store) -> None:
 
 
 def _show_one(context: Context, store: Store, item: specs.JournalSpec) -> None:
-    found = store.search(number=item.id or 0)
+    damaged: list[int] = []
+    found = store.search(number=item.id or 0, damaged=damaged)
+    if damaged:
+        raise CommandError(
+            lazy_gettext("Entry {id} of the journal is damaged.", id=item.id), lazy_gettext("List the others: journal")
+        )
     if not found:
         raise CommandError(
             lazy_gettext("The journal has no entry {id}.", id=item.id), lazy_gettext("List them: journal")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.tape_connection import TapeConnection
-from byzer_magic.commands import journal_specs as specs
+from byzer_magic.commands import journal_specs as specs, parser
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import LISTED, command_of
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
+from byzer_magic.config import Settings
+from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _, listed, ngettext
 
 
@@ -48,6 +53,24 @@ def skipped(context: Context, name: str) -> bool:
         return False
     context.output.say(_("{command}: nothing was done; {path} is replayed.", command=name, path=tape.tape.path.name))
     return True
+
+
+def file_reader(settings: Settings) -> Callable[[str], str]:
+    """Return what reads the file that `--file` names, for the parser.
+
+    Readers of a published notebook have its tape, and seldom its deployments' files: while a tape is replayed, one that
+    cannot be read stands for a deployment of the file's name, which `run` does not make.
+    """
+
+    def read(path: str) -> str:
+        try:
+            return parser.read_text(path)
+        except CommandError:
+            if REPLAY.connection(settings) is None:
+                raise
+            return f"model: {json.dumps(Path(path).name)}"
+
+    return read
 
 
 def run(context: Context, item: Spec) -> Any:

@@ -18,6 +18,8 @@ from byzer_magic.safety import urls
 
 HIDDEN = "***"
 """Shown in place of a secret."""
+LARGEST = 2**63 - 1
+"""Of whole numbers: what follows (SQLite, MessagePack) takes no larger one."""
 LONGEST_NAME = 256
 """Characters between the braces of a `${NAME}`; a longer text is none, so that no pattern searches all of a line."""
 
@@ -50,6 +52,7 @@ class Option(Setting):
     """One field of a spec as a flag; one of kind `bool` takes no value."""
 
     minimum: float | None = None
+    maximum: float = LARGEST
     positional: bool = False
     """Taken from the words without a flag; the last of several takes all words that remain."""
     several: bool = False
@@ -189,6 +192,15 @@ def _check(opt: Option, value: Any) -> None:
                 name=opt.name, value=value, least=opt.minimum,
             )
         )  # fmt: skip
+    if opt.kind in ("int", "float") and value is not None and value > opt.maximum:
+        raise CommandError(
+            _(
+                "--{name} is {value}, which is above its maximum of {most}.",
+                name=opt.name,
+                value=value,
+                most=opt.maximum,
+            )
+        )
 
 
 def is_open(text: str) -> bool:

@@ -22,6 +22,8 @@ from byzer_magic.routing.capacity import Capacity
 from byzer_magic.routing.node_choice import PLACEMENTS
 from byzer_magic.routing.policy import POLICIES
 
+MOST_WORKERS = 10_000
+"""Of one deployment: a table of slots, and the replay of `what_if`, have each of them in memory."""
 MAX_QUEUED = 10_000
 """Requests that wait in one deployment, where nothing else is said."""
 
@@ -97,15 +99,20 @@ class DeploySpec(Spec):
         help=_("local model: file, folder, or a model in a hub (hf:OWNER/REPO, ms:OWNER/REPO, with :FILE or :Q4_K_M)"),
         complete="model",
     )
-    num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
+    num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1, maximum=MOST_WORKERS)
     min_workers: int | None = option(
         None,
         help=_("scale by the queue, down to this number of workers; 0: a local model sleeps after --idle (default 5m)"),
         kind="int",
         minimum=0,
+        maximum=MOST_WORKERS,
     )
     max_workers: int | None = option(
-        None, help=_("scale by the queue, up to this number of workers"), kind="int", minimum=1
+        None,
+        help=_("scale by the queue, up to this number of workers"),
+        kind="int",
+        minimum=1,
+        maximum=MOST_WORKERS,
     )
     worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)
     load_balance: str = option(
@@ -251,7 +258,7 @@ class ScaleSpec(Spec):
     examples = ("scale --model gpt4o_chat --num_workers 8",)
 
     model: str = _alias()
-    num_workers: int = option(help=_("new number of workers"), kind="int", minimum=1)
+    num_workers: int = option(help=_("new number of workers"), kind="int", minimum=1, maximum=MOST_WORKERS)
     ray_address: str = _ray_address()
 
 

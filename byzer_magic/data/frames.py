@@ -58,7 +58,8 @@ def map_frame(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Any:
     except KeyboardInterrupt:
         interrupted = True
     found = finished(run)
-    manager.reporter.say(summary(run, interrupted=interrupted))
+    tell = manager.warn if run.flow.out_of_money and not interrupted else manager.reporter.say  # a script hears it, too
+    tell(summary(run, interrupted=interrupted))
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -108,6 +110,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(AGAIN_SECONDS)
         else:
             return
+
+
+@contextlib.contextmanager
+def ignoring_busy() -> Iterator[None]:
+    """Leave a block where another process has the file, with no error."""
+    try:
+        yield
+    except sqlite3.OperationalError as err:
+        if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
 
 
 def unusable(path: Path, err: Exception) -> JournalError:

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,7 +23,7 @@ from byzer_magic.errors import JournalError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.journal import rows
 from byzer_magic.journal.bounds import MEDIA, Bounds
-from byzer_magic.journal.connecting import Following, connected, make, unusable
+from byzer_magic.journal.connecting import Following, connected, ignoring_busy, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.key_locks import KeyLocks
 from byzer_magic.journal.media_files import MediaFiles
@@ -117,11 +116,10 @@ class Store(SharedJournal):
     def find(self, key: str, *, by: str = "key") -> Entry | None:
         """Return the newest complete answer of a key; see `SharedJournal.find`."""
         query = f"SELECT * FROM entries WHERE {by} = ? AND status = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - a name of ours
-        found = next(iter(self._rows(query, (key, COMPLETE))), None)
-        if found is None:
+        if not (readable := rows.readable(self._raw(query, (key, COMPLETE)))):
             return None
         try:
-            return self.whole(found)
+            return self.whole(readable[0])
         except FileNotFoundError:
             return None
 
@@ -144,8 +142,9 @@ class Store(SharedJournal):
         notebook: str = "",
         number: int = 0,
         limit: int = -1,
+        damaged: list[int] | None = None,
     ) -> list[Entry]:
-        """Return entries, the newest first, without their pieces (see `walk`).
+        """Return entries that can be read, the newest first, without their pieces (see `walk`).
 
         Args:
             text: is in the request or in the answer; case does not matter in English.
@@ -154,13 +153,14 @@ class Store(SharedJournal):
             notebook: the path of the notebook.
             number: only the entry of this id.
             limit: at most so many; -1: all.
+            damaged: takes the ids of the others.
 
         Raises:
             JournalError: the journal cannot be read.
         """
         given = {"alias": alias, "status": status, "notebook": notebook, "id": number}
         query = f"SELECT {rows.WITHOUT_PIECES} FROM entries WHERE {_where(text, given)} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - names of ours
-        return self._rows(query, {**given, "text": text.lower(), "limit": limit})
+        return rows.readable(self._raw(query, {**given, "text": text.lower(), "limit": limit}), damaged)
 
     def walk(self, text: str = "", *, alias: str = "", notebook: str = "") -> Iterator[Entry | None]:
         """Yield whole entries, the oldest first; None for one that is damaged, or whose media are gone.
@@ -183,7 +183,7 @@ class Store(SharedJournal):
             for row in found:
                 try:
                     yield self.whole(rows.entry(row))
-                except (FileNotFoundError, zlib.error, ValueError):
+                except (FileNotFoundError, rows.Damaged):
                     yield None
             last = found[-1]["id"]
 
@@ -215,22 +215,18 @@ class Store(SharedJournal):
         except (OSError, sqlite3.Error) as err:
             raise unusable(self.path, err) from None
 
-    def _rows(self, query: str, values: Any) -> list[Entry]:
-        try:
-            return [rows.entry(row) for row in self._raw(query, values)]
-        except (zlib.error, ValueError) as err:  # it is damaged
-            raise unusable(self.path, err) from None
-
     # ---- removing
 
     def keep_bounds(self) -> None:
-        """Remove the oldest entries beyond the greatest age and size.
+        """Remove the oldest entries beyond the greatest age and size; not while another process writes, which does it.
 
         Raises:
             sqlite3.Error: the file cannot be written.
         """
         with contextlib.closing(connected(self.path)) as writing:
-            self._prune(writing)
+            writing.execute("PRAGMA busy_timeout = 0")  # this may be the thread of the event loop
+            with ignoring_busy():
+                self._prune(writing)
 
     def clear(self, before: float | None = None) -> int:
         """Remove all entries, or those before a time (seconds since 1970); return how many.

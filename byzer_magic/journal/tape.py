@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -29,15 +30,6 @@ def lines(entries: Iterable[Entry]) -> Iterator[bytes]:
     """
     for entry in entries:
         yield _encoder.encode(entry) + b"\n"
-
-
-def read(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a file.
-
-    Raises:
-        JournalError: it cannot be read, or a line is not an entry.
-    """
-    return (entry for entry, _start in _decoded(path, _decoder))
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -99,7 +91,7 @@ def _decoded(path: Path, decoder: msgspec.json.Decoder[T], start: int = 0) -> It
             file.seek(start)
             for number, line in enumerate(file, 1):  # noqa: B007 - used in the error
                 if line.strip():
-                    yield decoder.decode(line), start
+                    yield decoder.decode(line if start else line.removeprefix(codecs.BOM_UTF8)), start
                 start += len(line)
     except OSError as err:
         raise JournalError(_("Cannot read {path}: {reason}.", path=path, reason=err.strerror or err)) from None

@@ -14,6 +14,7 @@ from traitlets import Bool, Float, Unicode, observe
 import byzer_magic
 from byzer_magic import config
 from byzer_magic.actions.actions import run_all
+from byzer_magic.actions.replay import file_reader
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser, typography
 from byzer_magic.commands.options import Spec, options_of
@@ -145,10 +146,10 @@ class ByzerMagics(Magics):
         words = parser.split(line)
         if words[:1] in ([], ["help"]):
             raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None))
-        return self._run(parser.parse(words))
+        return self._run(parser.parse(words, file_reader(self.settings)))
 
     def _parse(self, text: str) -> Spec:
-        item = parser.parse(parser.split(text))
+        item = parser.parse(parser.split(text), file_reader(self.settings))
         if (row := command_of(item)).notebook_only:
             raise CommandError(_("{command} works in %byzer only, not in %%byzer.", command=row.name))
         return item

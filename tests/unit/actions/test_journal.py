@@ -36,7 +36,8 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def export(line: str) -> list[str]:
     run_all(Context(manager=Manager(), output=Terminal()), [parse(split(f"journal export tape.jsonl --force {line}"))])
-    return [entry.prompt for entry in tape.read(Path("tape.jsonl"))]
+    path = Path("tape.jsonl")
+    return [tape.entry_at(path, mark.start).prompt for mark in tape.marks(path)]
 
 
 def test_export_of_all_and_of_this_notebook(journal: Path) -> None:

@@ -231,6 +231,8 @@ def test_a_shell_and_code_for_byzer_llm_are_answered_from_the_tape(
         assert cli.main(["query", "--model", "m", "--query", "hello"]) == 0
         said = capsys.readouterr()
         assert (said.out, "m: not deployed" in said.err) == ("Good morning.\n", True)
+        assert cli.main(["deploy", "--file", "models/of the author.yml"]) == 0, "readers of a tape do not have it"
+        assert "of the author.yml: not deployed" in capsys.readouterr().err
         assert cli.main(["query", "--model", "m", "--query", "helo"]) == 1
         assert "+messages[0].content: helo" in capsys.readouterr().err
         llm = ByzerLLM()

@@ -198,7 +198,8 @@ def test_map_raises_the_error_of_all_rows_with_what_is_done() -> None:
 
 def test_map_stops_at_its_budget() -> None:
     texts = pd.DataFrame({"text": ["x" * 4_000] * 1_000})
-    found = priced("y" * 400).map(texts, "{text}", budget=0.05, concurrency=16)
+    with pytest.warns(RuntimeWarning, match="The budget is spent"):  # a script shows no progress
+        found = priced("y" * 400).map(texts, "{text}", budget=0.05, concurrency=16)
     answered = int(found.response.notna().sum())
     spent = answered * (1_000 * 2.5 + 100 * 10) / 1e6
     assert 0.045 < spent <= 0.05
