@@ -15,7 +15,7 @@ class Answers(ABC):
 
     @abstractmethod
     def find(self, key: str, /) -> Entry | None:
-        """Return the newest complete answer of a key; None where there is none, or its media are not kept any more.
+        """Return the newest complete answer of a key; None where there is none, or it or its media are damaged or gone.
 
         Args:
             key: see `keys.key_of`.
