@@ -36,6 +36,7 @@
       ClusterError
         CannotConnect            Ray is unreachable or cannot be started
       JournalError               the journal cannot be used
+        JournalOutOfReach        it is on another machine, which does not respond
 
 The message is what happened, in one sentence; the hint is the next step. Both are lazy texts, so that an error raised
 in one process is shown in the language of another: `to_wire` and `from_wire` carry it between a pool and its clients,
@@ -229,6 +230,10 @@ class StreamTruncated(ProviderError):
 
 class JournalError(ByzerError):
     """The journal cannot be read or written, or lacks what is to be replayed."""
+
+
+class JournalOutOfReach(JournalError):
+    """The project's journal and purse are on another machine, which does not respond: no request is sent without."""
 
 
 class ClusterError(ByzerError):

@@ -134,6 +134,7 @@ class Journal:
         self._on: bool | None = None
         self._project: Path | None = None
         self._known: tuple[int, Store] | None = None
+        self._elsewhere: SharedJournal | None = None
         self._warned = False
 
     def turn(self, *, on: bool | None, project: Path | None = None) -> None:
@@ -144,6 +145,18 @@ class Journal:
             project: the folder of the project; by default that in which the process works.
         """
         self._on, self._project, self._known = on, project, None
+
+    def use(self, store: SharedJournal) -> None:
+        """Have the requests of this process in a journal that is on another machine."""
+        self._elsewhere = store
+
+    def shared(self, settings: Settings) -> SharedJournal:
+        """Return the journal for requests: that of the project, wherever it is.
+
+        Raises:
+            JournalError: it cannot be opened.
+        """
+        return self._elsewhere or self.store(settings)
 
     def is_on(self, settings: Settings) -> bool:
         """Return whether requests are kept."""
@@ -184,7 +197,7 @@ def store_for(asking: Asking) -> SharedJournal | None:
     if not JOURNAL.is_on(asking.settings):
         return None
     try:
-        return JOURNAL.store(asking.settings)
+        return JOURNAL.shared(asking.settings)
     except errors.JournalError as err:
         JOURNAL.problem(asking, err)
         return None
@@ -385,6 +398,8 @@ def dispatched(entry: Entry) -> Dispatched | None:
 async def _known(asking: Asking, store: SharedJournal, key: str) -> Entry | None:
     try:
         return (await store.look([key])).get(key)
+    except errors.JournalOutOfReach:  # an answer that another machine has would be paid again
+        raise
     except errors.JournalError as err:
         JOURNAL.problem(asking, err)
         return None

@@ -25,7 +25,8 @@ from byzer_magic.types import ChatRequest, Request, Usage, Waiting
 
 if TYPE_CHECKING:
     from byzer_magic.client.manager import Manager
-    from byzer_magic.journal.purse import Hold, PurseFile
+    from byzer_magic.journal.borrowed import AnyPurse
+    from byzer_magic.journal.purse import Hold
 
 GOES_ON: ContextVar[bool] = ContextVar("byzer_goes_on", default=False)
 """Whether the deployment goes on with the answer when the request of this task is given up."""
@@ -48,7 +49,7 @@ class Payment:
     """
 
     def __init__(
-        self, file: PurseFile, alias: str, request: Request, bound: CostBound, lengths: Lengths, currency: str
+        self, file: AnyPurse, alias: str, request: Request, bound: CostBound, lengths: Lengths, currency: str
     ) -> None:
         self.request = request
         """What is to be sent, once money is held for it: near the end of the purse with a limit."""

@@ -27,6 +27,7 @@ from byzer_magic.types import Request
 
 if TYPE_CHECKING:
     from byzer_magic.client.manager import Manager
+    from byzer_magic.journal.borrowed import AnyPurse, BorrowedPurse
     from byzer_magic.journal.purse import Purse, PurseFile
 
 Send = Callable[[Request], AsyncIterator[Any]]
@@ -43,6 +44,7 @@ class Wallet:
         self.project: Path | None = None
         """The folder of the project; by default that in which the process works."""
         self._file: PurseFile | None = None
+        self._elsewhere: BorrowedPurse | None = None
         self._none_until = 0.0
         self._warned: set[tuple[str, str]] = set()
         self._lengths: dict[str, Lengths] = {}
@@ -67,7 +69,11 @@ class Wallet:
             self._file = purse.PurseFile(path) if store.is_journal(path) else None
         return self._file
 
-    def open(self) -> tuple[PurseFile, Purse] | None:
+    def use(self, purse: BorrowedPurse) -> None:
+        """Have the requests of this process paid from a purse that is on another machine."""
+        self._elsewhere = purse
+
+    def open(self) -> tuple[AnyPurse, Purse] | None:
         """Return the purse that requests of this process are paid from, and its file; None without one.
 
         Raises:
@@ -75,7 +81,7 @@ class Wallet:
         """
         if time.monotonic() < self._none_until:
             return None
-        found = self.file()
+        found = self._elsewhere or self.file()
         if found is None or (purse := found.read()) is None:
             self._file, self._none_until = None, time.monotonic() + LOOK_SECONDS
             return None
@@ -85,7 +91,7 @@ class Wallet:
         """Look again: the purse was changed."""
         self._none_until = 0.0
 
-    async def lengths(self, file: PurseFile, alias: str) -> Lengths:
+    async def lengths(self, file: AnyPurse, alias: str) -> Lengths:
         """Return how long the answers of a deployment were."""
         if alias not in self._lengths:
             self._lengths[alias] = Lengths(await asyncio.to_thread(file.answers, alias))
@@ -112,6 +118,8 @@ def paying(manager: Manager, alias: str, request: Request, send: Send) -> Callab
         return functools.partial(send, request)
     try:
         found = WALLET.open()
+    except errors.JournalOutOfReach:
+        raise
     except errors.JournalError as err:
         if WALLET.once("", err.code):
             manager.warn(gettext("The purse is not kept: {error}", error=err.localized()))
@@ -120,7 +128,7 @@ def paying(manager: Manager, alias: str, request: Request, send: Send) -> Callab
 
 
 async def paid(
-    manager: Manager, file: PurseFile, purse: Purse, alias: str, request: Request, send: Send
+    manager: Manager, file: AnyPurse, purse: Purse, alias: str, request: Request, send: Send
 ) -> AsyncIterator[Any]:
     """Yield a response that the purse pays for.
 

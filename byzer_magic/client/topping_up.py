@@ -17,7 +17,8 @@ from byzer_magic.runtime.loop import NobodyWaits, in_waiting_thread
 
 if TYPE_CHECKING:
     from byzer_magic.client.manager import Manager
-    from byzer_magic.journal.purse import Purse, PurseFile
+    from byzer_magic.journal.borrowed import AnyPurse
+    from byzer_magic.journal.purse import Purse
 
 TRIES = 3
 """Answers that cannot be read, before that means no."""
@@ -42,7 +43,7 @@ DESK = Desk()
 """Of this process."""
 
 
-async def more(manager: Manager, file: PurseFile, expected: CostBound, alias: str, refused: int) -> None:
+async def more(manager: Manager, file: AnyPurse, expected: CostBound, alias: str, refused: int) -> None:
     """Have more money put into the purse; return when there may be enough.
 
     Args:

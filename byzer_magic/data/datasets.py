@@ -1,28 +1,29 @@
 """A model over the rows of a Ray Dataset, by the Dataset's own methods: Ray Data distributes, the pool limits.
 
 Each of its actors connects to the deployment by itself, and asks about one batch after the other as about a frame.
-Their answers go into the journal of the project; on another machine than the user's into one there: the file of a
-journal cannot be shared between machines.
+Their answers go into the journal of the project, and its purse pays for them, wherever they run: those on other
+machines than the user's reach the files by a process on that one (`runtime.cluster.lent_journal`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.client import spending
+from byzer_magic.client import journaling, spending
 from byzer_magic.client.estimates import in_flight
 from byzer_magic.client.model import Model
 from byzer_magic.data.frames import finished
 from byzer_magic.data.run import prepared
 from byzer_magic.data.wanted import Wanted
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, JournalError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.journal.store import FOLDER, project_folder
+from byzer_magic.journal.borrowed import BorrowedPurse, BorrowedStore, Line
+from byzer_magic.journal.bounds import Bounds
+from byzer_magic.journal.store import project_folder
 
 BATCH_ROWS = 1024
 """Rows that an actor asks about together."""
@@ -32,25 +33,54 @@ ACTOR_CPUS = 0.25
 """An actor mostly waits."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The project of the user, and where it is."""
+
+    folder: str
+    host: str
+    """The name of the machine."""
+    node: str
+    """The machine's node of Ray."""
+    has_purse: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether this process is on the machine, and sees the folder."""
+        return socket.gethostname() == self.host and _node() == self.node and Path(self.folder).is_dir()
+
+
 class Mapped:
     """What an actor of Ray Data does with a batch.
 
     Args:
         model: the model; connecting is done here.
         wanted: what the user wants.
-        host: the machine of the user.
-        folder: the project folder there.
+        project: whose journal and purse are used.
     """
 
-    def __init__(self, model: Model, wanted: Wanted, host: str, folder: str) -> None:
+    def __init__(self, model: Model, wanted: Wanted, project: Project) -> None:
         self._model = model
-        project = journal_folder(host, folder)
-        self._wanted = replace(wanted, folder=str(project))
-        spending.WALLET.project = project  # an actor works in a folder of Ray's
+        self._wanted = wanted
+        self._line: Line | None = None
+        if project.is_here:
+            self._wanted = replace(wanted, folder=project.folder)
+            spending.WALLET.project = Path(project.folder)  # an actor works in a folder of Ray's
+        elif wanted.journal or project.has_purse:
+            self._line = _line(model, project)
+            journaling.JOURNAL.use(BorrowedStore(self._line))
+            spending.WALLET.use(BorrowedPurse(self._line))
         self._model.manager.reach(model.alias)
 
     def __call__(self, batch: Any) -> Any:
-        """Return a batch with its answers."""
+        """Return a batch with its answers.
+
+        Raises:
+            JournalOutOfReach: the user's machine does not respond.
+            ByzerError: the reason of all rows.
+        """
+        if self._line is not None:
+            self._line.reach()
         manager = self._model.manager
         run = manager.run(prepared(manager, self._model.alias, batch, self._wanted))
         manager.run(run.run())
@@ -62,20 +92,25 @@ class Mapped:
         return found
 
 
-def journal_folder(host: str, folder: str) -> Path:
-    """Return the folder of the journal on this machine, for a project of a user on some machine.
+def _line(model: Model, project: Project) -> Line:
+    from byzer_magic.runtime.cluster import lent_journal
 
-    Args:
-        host: the user's machine.
-        folder: the project folder there.
-    """
-    here = socket.gethostname()
-    if here == host and Path(folder).is_dir():
-        return Path(folder)
-    name = hashlib.sha256(f"{host}:{folder}".encode()).hexdigest()[:16]
-    found = Path.home() / FOLDER / "projects" / name
-    found.mkdir(parents=True, exist_ok=True)
-    return found
+    settings = model.manager.settings
+    bounds = Bounds(megabytes=settings.journal_mb, days=settings.journal_days)
+    return Line(lent_journal.Way(project.node, project.folder, project.host, bounds), project.host)
+
+
+def _has_purse() -> bool:
+    try:
+        return spending.WALLET.open() is not None
+    except JournalError:
+        return True
+
+
+def _node() -> str:
+    from byzer_magic.runtime.cluster import lent_journal
+
+    return lent_journal.node()
 
 
 def map_dataset(model: Model, dataset: Any, wanted: Wanted, *, dry_run: bool) -> Any:
@@ -110,10 +145,11 @@ def map_dataset(model: Model, dataset: Any, wanted: Wanted, *, dry_run: bool) ->
     most = max(1, min(MOST_ACTORS, slots // SLOTS_PER_ACTOR))
     if wanted.concurrency is not None:  # that of all actors together
         wanted = replace(wanted, concurrency=max(1, wanted.concurrency // most))
+    project = Project(folder=str(project_folder()), host=socket.gethostname(), node=_node(), has_purse=_has_purse())
     ray_data = sys.modules["ray.data"]  # the Dataset is from there, and only `runtime` imports Ray
     return dataset.map_batches(
         Mapped,
-        fn_constructor_args=(model, wanted, socket.gethostname(), str(project_folder())),
+        fn_constructor_args=(model, wanted, project),
         batch_format="pandas",
         batch_size=BATCH_ROWS,
         compute=ray_data.ActorPoolStrategy(min_size=1, max_size=most),

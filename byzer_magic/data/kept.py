@@ -176,6 +176,6 @@ async def kept_for(manager: Manager, alias: str, *, fresh: bool, folder: str = "
 
 def _store(manager: Manager, folder: str) -> SharedJournal:
     if not folder:
-        return journaling.JOURNAL.store(manager.settings)
+        return journaling.JOURNAL.shared(manager.settings)
     settings = manager.settings
     return project_store(Bounds(megabytes=settings.journal_mb, days=settings.journal_days), Path(folder))

@@ -14,7 +14,7 @@ import platform
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -221,6 +221,22 @@ class PurseFile:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM holds WHERE id = ?", (hold,))
             connection.execute("UPDATE purse SET spent = spent + ?", (cost,))
+
+        self._run(work)
+
+    def lose(self, holds: Iterable[int]) -> None:
+        """Count what was held as it probably was: whoever held it has died.
+
+        Raises:
+            JournalError: the file cannot be used.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            for hold in holds:
+                connection.execute(
+                    "UPDATE purse SET spent = spent + (SELECT total(likely) FROM holds WHERE id = ?)", (hold,)
+                )
+                connection.execute("DELETE FROM holds WHERE id = ?", (hold,))
 
         self._run(work)
 
