@@ -151,11 +151,7 @@ class Journal:
         self._elsewhere = store
 
     def shared(self, settings: Settings) -> SharedJournal:
-        """Return the journal for requests: that of the project, wherever it is.
-
-        Raises:
-            JournalError: it cannot be opened.
-        """
+        """Return the journal for requests: as `store`, or the one on another machine."""
         return self._elsewhere or self.store(settings)
 
     def is_on(self, settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -60,6 +61,16 @@ class SharedJournal(Answers):
             entry: as it came about; secrets in it are hidden before it is written.
             attached: the bytes of media in the request, which are kept beside the journal.
         """
+
+    def add_here(self, entry: Entry, attached: Sequence[bytes] = (), *, may_wait: bool = False) -> asyncio.Future[int]:
+        """Write an entry soon, as `add`; the future belongs to the running event loop.
+
+        Args:
+            entry: as it came about.
+            attached: the bytes of media in the request.
+            may_wait: whether it is not urgent, so that others which come soon are committed with it.
+        """
+        return asyncio.wrap_future(self.add(entry, attached))
 
     @abstractmethod
     def find(self, key: str, *, by: str = "key") -> Entry | None:
