@@ -8,10 +8,8 @@ the cell again gives the same ones.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -26,6 +24,7 @@ from byzer_magic.capabilities import method_for
 from byzer_magic.client.collect import Complete
 from byzer_magic.client.recording import Recording
 from byzer_magic.client.replaying import REPLAY
+from byzer_magic.client.scope import SCOPE as SCOPE
 from byzer_magic.i18n import gettext as _
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
 from byzer_magic.log import get_logger
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from byzer_magic.runtime.transport.messages import ModelIdentity
 
 log = get_logger("client.journal")
-
-MOST_COUNTED = 100_000
-"""Different requests of a cell or process that are counted; with more, the count begins again."""
 
 Send = Callable[[], AsyncIterator[Any]]
 
@@ -98,33 +94,6 @@ def using(how: How) -> Iterator[None]:
         yield
     finally:
         HOW.reset(token)
-
-
-class Scope:
-    """Where the requests of this process come from, and how often each was made there."""
-
-    def __init__(self) -> None:
-        self.origin = Origin("python")
-        self._times: Counter[bytes] = Counter()
-
-    def begin(self, origin: Origin) -> None:
-        """Begin a cell, or a command: its requests are counted from 0."""
-        self.origin = origin
-        self._times.clear()
-
-    def next_sample(self, alias: str, request: bytes, *, count: bool = True) -> int:
-        """Return how often a request was made before in this scope, and count it."""
-        key = hashlib.sha256(alias.encode() + b"\0" + request).digest()
-        if not count:
-            return self._times[key]
-        if len(self._times) >= MOST_COUNTED:
-            self._times.clear()
-        self._times[key] += 1
-        return self._times[key] - 1
-
-
-SCOPE = Scope()
-"""Of this process: a kernel runs one cell at a time."""
 
 
 class Journal:

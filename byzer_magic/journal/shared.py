@@ -70,6 +70,7 @@ class SharedJournal(Answers):
             attached: the bytes of media in the request.
             may_wait: whether it is not urgent, so that others which come soon are committed with it.
         """
+        del may_wait  # it goes with what comes while others are on their way
         return asyncio.wrap_future(self.add(entry, attached))
 
     @abstractmethod
