@@ -58,12 +58,21 @@ class Lengths:
     def __init__(self, known: Sequence[int] = ()) -> None:
         self.tokens: deque[int] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
         self._sizes: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._whole = False
 
-    def add(self, tokens: int, size: int) -> None:
-        """Note an answer of so many tokens, as the provider has reported, and bytes."""
+    def add(self, tokens: int, size: int, *, whole: bool = False) -> None:
+        """Note an answer.
+
+        Args:
+            tokens: its tokens, as the provider has reported.
+            size: bytes of its text.
+            whole: whether it came in one piece.
+        """
         if tokens > 0:
             self.tokens.append(tokens)
             self._sizes.append((tokens, size))
+        if tokens >= SHORTEST:
+            self._whole = whole
 
     @property
     def longest(self) -> int:
@@ -73,7 +82,7 @@ class Lengths:
     @property
     def reach(self) -> int:
         """Return the tokens to hold for an answer that nothing limits."""
-        if len(self.tokens) < KNOWN_AFTER:
+        if len(self.tokens) < KNOWN_AFTER or self._whole:  # what comes in one piece cannot be ended
             return max(REACH, self.longest)
         return max(self.longest, min(REACH, max(LEAST_REACH, FAR_LONGER * self.longest)))
 

@@ -61,6 +61,7 @@ class Payment:
         self._limit: int | None = None
         """The tokens of each choice that it was sent with, where the purse has no money for more."""
         self._finish: str | None = None
+        self._pieces = 0
         self._complete = self._ended = False
 
     # ---- before it is sent
@@ -115,7 +116,9 @@ class Payment:
 
     def add(self, item: Any) -> bool:
         """Take an item of the response; return whether more must be held than is."""
+        before = self.count.size
         self.count.add(item)
+        self._pieces += self.count.size > before
         self._finish = getattr(item, "finish", None) or self._finish
         usage = self.count.usage
         self._watch.add(self.count.size, usage.completion_tokens if usage else 0, time.monotonic())
@@ -149,7 +152,7 @@ class Payment:
         self._complete = self._ended = True
         usage = self.count.usage
         if usage is not None:
-            self._lengths.add(usage.completion_tokens, self.count.size)
+            self._lengths.add(usage.completion_tokens, self.count.size, whole=self._pieces == 1)
         if self._limit is None or self._finish != "length":
             return
         message = _(

@@ -22,11 +22,12 @@ from byzer_magic.journal.purse import PurseFile
 from byzer_magic.journal.store import project_store
 from byzer_magic.types import Usage
 from tests.conftest import KEY, Shell
-from tests.servers.process import Process, received
+from tests.servers.process import Process, noted_after, received
 
 pytestmark = pytest.mark.ray
 
 AMOUNT = 0.01
+LARGER = 0.1
 ANSWER = 20
 """Tokens of each answer, and its limit."""
 SPEND = """
@@ -44,6 +45,23 @@ input()
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(ask, range(30)))
 print(len(costs), sum(costs))
+"""
+UNLIMITED = """
+import random, sys
+import byzer_magic as bz
+from byzer_magic import errors
+from concurrent.futures import ThreadPoolExecutor
+model, chance, ends = bz.model("shared"), random.Random(int(sys.argv[1])), []
+def ask(number):
+    try:
+        model.chat(f"tokens:{chance.choice([20, 200, 9000])}@600 {number}")
+    except errors.PurseEmpty as err:
+        ends.append(err)
+print("ready", flush=True)
+input()
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(ask, range(8)))
+print(len(ends))
 """
 
 
@@ -99,8 +117,9 @@ def test_processes_that_share_a_purse_never_overspend(
     assert found.held == 0
 
     _check_empty(purse, provider, tmp_path)
+    _check_unlimited(purse, provider, shell, tmp_path)
     shown = shell("purse")  # in the same folder
-    assert "$1.01" in shown.stdout, shown.stderr
+    assert "$0.1" in shown.stdout, shown.stderr
 
 
 def _go(running: list[subprocess.Popen[str]]) -> list[str]:
@@ -110,6 +129,37 @@ def _go(running: list[subprocess.Popen[str]]) -> list[str]:
         process.stdin.write("\n")
         process.stdin.flush()
     return [process.communicate(timeout=120)[0] for process in running]
+
+
+def _check_unlimited(purse: PurseFile, provider: Process, shell: Shell, folder: Path) -> None:
+    """What nothing limits ends where the purse does, and stays in the journal as far as it has come."""
+    purse.put(LARGER, "USD", strict=False, afresh=True)
+    before = received(provider)
+    env, pipe = {**shell.env, "BYZER_JOURNAL": "1"}, subprocess.PIPE
+    commands = [[sys.executable, "-c", UNLIMITED, str(seed)] for seed in range(2)]
+    running = [
+        subprocess.Popen(command, cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True) for command in commands
+    ]
+    for process in running:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    outputs = [output.split() for output in _go(running)]
+    price, found = prices.find("saas/openai", "gpt-4o"), purse.read()
+    assert price
+    assert found
+    asked = noted_after(provider, before)
+    made = sum(price.at_any_length(Usage(7, entry.get("sent", 0))) for entry in asked)
+    assert made <= LARGER, "what the provider has made, also after it was told to end"
+    assert made <= found.spent <= LARGER
+    assert found.spent > LARGER / 2
+    assert found.held == 0
+    assert any("max_tokens" in entry["body"] for entry in asked), "the last ones had what was left as their limit"
+    ended = [
+        entry for entry in project_store(start=folder).walk() if entry and entry.error and "tokens:" in entry.prompt
+    ]
+    assert len(ended) == sum(int(count) for [count] in outputs)
+    assert any(entry.answer for entry in ended)
+    assert {entry.error["code"] for entry in ended if entry.error} == {"PurseEmpty"}
 
 
 def _check_empty(purse: PurseFile, provider: Process, folder: Path) -> None:
