@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from byzer_magic.client import arguments
 from byzer_magic.errors import CommandError
 from byzer_magic.files import plain_yaml
 from byzer_magic.i18n import lazy_gettext as _
@@ -28,6 +29,8 @@ LONGEST = 2_000
 BRACKETS = 100
 """Opening brackets at which JSON among other words is looked for."""
 FENCE = "```"
+_TYPES_OF_TYPES = ("types", "typing", "typing_extensions", "collections.abc")
+"""The modules that `list[int]`, `int | None` and their like are of."""
 _LANGUAGE = re.compile(r"[ \t]*(?:\w+[ \t]*)?")
 _OPENING = re.compile(r"[\[{]")
 
@@ -61,9 +64,14 @@ class Typed(Generic[T]):
             self._adapter: TypeAdapter[T] = TypeAdapter(kind)
             schema = _closed(self._adapter.json_schema())
         except Exception as err:  # pydantic's are of several kinds
+            message = _("{type} cannot be the type of a response: {problem}", type=self.name, problem=words_of(err))
+            if not isinstance(kind, type) and type(kind).__module__ not in _TYPES_OF_TYPES:
+                found = type(kind).__name__
+                message = _(
+                    "{value} is not a type, but a value of type {type}.", value=arguments.shown(kind), type=found
+                )
             raise CommandError(
-                _("{type} cannot be the type of a response: {problem}", type=self.name, problem=words_of(err)),
-                _("Use a type that has a JSON schema: a pydantic model, a dataclass, list[str], int, an enum."),
+                message, _("Use a type that has a JSON schema: a pydantic model, a dataclass, list[str], int, an enum.")
             ) from err
         self._wrapped = schema.get("type") != "object" and "properties" not in schema and "$ref" not in schema
         self.schema = _wrapped(schema) if self._wrapped else schema

@@ -533,6 +533,7 @@ class MapSpec(Spec):
     input_file: str | None = option(
         None, help=_("a file with the rows, in place of a variable: .csv, .jsonl or .parquet"), complete="path"
     )
+    encoding: str | None = option(None, help=_("encoding of --input_file, where it is not UTF-8: gb18030, cp1252, ..."))
     prompt: str = option(
         "",
         help=_(

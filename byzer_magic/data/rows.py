@@ -33,10 +33,10 @@ def as_frame(value: Any) -> Any:
         CommandError: it is neither.
     """
     if not is_frame(value):
-        raise CommandError(
-            _("The rows are a {type}, which is not a DataFrame.", type=type(value).__name__),
-            _("Pass a pandas DataFrame, a Series or a Ray Dataset; for a list: pandas.DataFrame({'text': [...]})"),
-        )
+        hint = _("Pass a pandas DataFrame, a Series or a Ray Dataset; for a list: pandas.DataFrame({'text': [...]})")
+        if callable(getattr(value, "to_pandas", None)):  # of polars, PyArrow, DuckDB, ...
+            hint = _("Pass it as a pandas DataFrame: ROWS.to_pandas()")
+        raise CommandError(_("The rows are a {type}, which is not a DataFrame.", type=type(value).__name__), hint)
     return value.to_frame(value.name if value.name is not None else "value") if value.ndim == 1 else value
 
 
@@ -80,4 +80,11 @@ class Rows:
             return
         for start in range(0, len(self), AT_ONCE):
             piece = self._frame.iloc[start : start + AT_ONCE]
-            yield from zip(*(piece.iloc[:, place].tolist() for place in self._places), strict=True)
+            yield from zip(*(_cells(piece.iloc[:, place]) for place in self._places), strict=True)
+
+
+def _cells(column: Any) -> list[Any]:
+    """Return the cells of a column; a float32 of 0.1 is 0.1, and not 0.10000000149011612."""
+    short = column.dtype in ("float32", "float16")
+    found: list[Any] = (column.astype(str).astype(float) if short else column).tolist()
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from byzer_magic.client import arguments, current
@@ -25,10 +26,15 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
         model: the alias, or the model, that embeds the query; by default the one that made the column.
 
     Raises:
-        CommandError: there is no such column, or its embeddings have another size than the query's.
+        CommandError: there is no such column, its embeddings have another size than the query's, or `k` is negative.
     """
     import numpy as np
 
+    if not isinstance(k, numbers.Integral) or k < 0:
+        raise CommandError(
+            _("k is {value}, which is not a number of rows.", value=arguments.shown(k)),
+            _("Example: {example}", example="bz.search(frame, query, k=5)"),
+        )
     frame = as_frame(rows)
     name = column or _column(frame)
     cells = _cells(frame, name)
@@ -42,7 +48,7 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
             _("Embed the query with the model and the options that the column was made with."),
         )  # fmt: skip
     scores = _cosines(matrix, vector)
-    best = np.argsort(-scores, kind="stable")[: max(0, k)]
+    best = np.argsort(-scores, kind="stable")[:k]
     found = frame.iloc[np.flatnonzero(known)[best]].copy()
     found[label_of(found, SCORE)] = scores[best]
     return found

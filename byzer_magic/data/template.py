@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import string
 from collections.abc import Callable, Sequence
@@ -84,12 +85,25 @@ class Template:
         if not spec and not conversion:
             return written(cell)
         try:
-            return arguments.whole(format(_CONVERSIONS[conversion](cell) if conversion else cell, spec))
+            return arguments.whole(_formatted(_CONVERSIONS[conversion](cell) if conversion else cell, spec))
         except (KeyError, TypeError, ValueError) as err:
             raise NotAskable(
                 _("The cell in column {name} cannot be written as {format}: {problem}",
                   name=self.names[place], format=f"{conversion and '!'}{conversion}:{spec}", problem=str(err)),
             ) from err  # fmt: skip
+
+
+def _formatted(cell: Any, spec: str) -> str:
+    """Return a cell in a format; a text with a number in it, such as a cell of a CSV file, also in those of numbers."""
+    try:
+        return format(cell, spec)
+    except ValueError:
+        if type(cell) is not str:
+            raise
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return format(kind(cell), spec)
+        raise
 
 
 _DOUBLE = _("Write {{ and }} for braces that are meant as they are, as in JSON.")

@@ -63,6 +63,7 @@ class Wanted:
         Raises:
             CommandError: the arguments do not fit the model or the rows.
         """
+        prompt = arguments.text(self.prompt, "prompt") if self.prompt is not None else ""
         capability = self._capability(capabilities)
         columns = {name: str(label) for name in ("image", "audio") if (label := getattr(self, name)) is not None}
         documents = None
@@ -72,10 +73,10 @@ class Wanted:
             documents = tuple(arguments.texts(self.documents, "documents"))
         for argument, column in columns.items():
             check_column(column, names, _("{argument} is {column}", argument=argument, column=repr(column)))
-        self._check(capability, columns)
+        self._check(capability, columns, prompt)
         return Question(
             capability=capability,
-            template=Template(arguments.text(self.prompt, "prompt"), names),
+            template=Template(prompt, names),
             options=arguments.options(self.options),
             system=self.system,
             timeout=arguments.seconds(self.timeout, "timeout"),
@@ -98,7 +99,7 @@ class Wanted:
             return Capability.CHAT
         return Capability.RERANK if self.documents is not None else purpose(capabilities)
 
-    def _check(self, capability: Capability, columns: dict[str, str]) -> None:
+    def _check(self, capability: Capability, columns: dict[str, str], prompt: str) -> None:
         """Check that there is what the capability needs, and nothing that it does not take."""
         takes = TABLE[capability].accepts | ({"documents"} if capability == Capability.RERANK else frozenset())
         given = {*columns, *({"documents"} if self.documents is not None else ())}
@@ -108,7 +109,7 @@ class Wanted:
                 _("Leave it out, or choose another model."),
             )
         needs = {Capability.RERANK: "documents", Capability.TRANSCRIBE: "audio"}.get(capability, "prompt")
-        if not (given | ({"prompt"} if self.prompt else set())) & {needs}:
+        if not (given | ({"prompt"} if prompt else set())) & {needs}:
             raise CommandError(
                 _("A request for {capability} needs {argument}.", capability=capability.value, argument=needs),
                 _("Pass {example}", example=_EXAMPLES[needs]),

@@ -90,10 +90,22 @@ def decoded(data: bytes) -> str | None:
     return None if text is None or _NOT_TEXT.search(text) else text
 
 
+def marked(data: bytes) -> str | None:
+    r"""Return the encoding whose mark text begins with, as Python calls it; None where there is no mark.
+
+    Args:
+        data: the first four bytes, or more.
+
+    Example:
+        >>> marked(b"\xef\xbb\xbfa"), marked(b"a")
+        ('utf-8-sig', None)
+    """
+    return next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+
+
 def _decoded(data: bytes) -> str | None:
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return _whole(data, encoding)
+    if (encoding := marked(data)) is not None:
+        return _whole(data, encoding)
     if b"\0" in data:
         if data.count(b"\0") * 4 <= len(data):  # in UTF-16 without its mark, every second byte of ASCII is NUL
             return None

@@ -9,7 +9,7 @@ import pandas as pd
 import pydantic
 import pytest
 
-from byzer_magic.actions import tables
+from byzer_magic.actions import table_files, tables
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.commands import parser
@@ -54,9 +54,9 @@ def test_map_of_a_variable() -> None:
 def test_map_of_a_file(ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = pd.DataFrame({"text": ["a,b", "ü😀"], "n": [1, 2]})
     given, made = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
-    tables._WRITERS[ending](rows, given)
+    table_files.write(rows, str(given))
     assert run(f'map --model m --input_file {given} --output_file {made} --prompt "{{text}} {{n}}" --out o') is None
-    found = tables._READERS[ending](made)
+    found = table_files.read(str(made))
     assert found.o.tolist() == ["Echo: a,b 1", "Echo: ü😀 2"]
     assert found.text.tolist() == rows.text.tolist()
     assert "Wrote" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pydantic
 import pytest
 from hypothesis import given, strategies as st
@@ -207,7 +208,17 @@ class Odd:
     """No type that pydantic knows."""
 
 
-@pytest.mark.parametrize("kind", [Odd, list[Odd], Callable[[], int], "Unknown"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(pd.DataFrame({"secret": range(99)}), "DataFrame"), ("Review", "str"), ({"a": 1}, "dict"), ([int], "list")],
+)
+def test_typed_names_the_kind_of_what_is_not_a_type(kind: Any, name: str) -> None:
+    with pytest.raises(CommandError, match=f"is not a type, but a value of type {name}") as caught:
+        Typed(kind)
+    assert len(str(caught.value.message)) < 200, "not all of a frame"
+
+
+@pytest.mark.parametrize("kind", [Odd, list[Odd], Callable[[], int]])
 def test_typed_refuses_a_type_without_a_schema_with_one_error(kind: Any) -> None:
     with pytest.raises(CommandError, match="cannot be the type of a response") as caught:
         Typed(kind)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pydantic
 import pytest
 
@@ -106,6 +107,12 @@ def test_map_takes_odd_frames() -> None:
     assert found.index.tolist() == [7, 7]
     with pytest.raises(errors.CommandError, match="several columns same"):
         model(echo).map(frame, "{0}", out="same")
+    short = pd.DataFrame({"price": np.array([0.1, np.nan], "f4")})
+    assert model(echo).map(short, "{price}").response.tolist()[0] == "Echo: 0.1", "and not 0.10000000149011612"
+    with pytest.raises(errors.CommandError, match="prompt"):
+        model(echo).map(frame, frame)
+    with pytest.raises(errors.CommandError, match=r"The rows are a Table.*\n.*to_pandas"):
+        model(echo).map(pa.table({"text": ["a"]}), "{text}")
     empty = model(echo).map(frame.iloc[:0], "{0}", out="answer")
     assert (len(empty), list(empty.columns)[-2:]) == (0, ["answer", "answer_error"])
     assert model(echo).map(pd.Series(["a"]), "{value}").response.tolist() == ["Echo: a"]

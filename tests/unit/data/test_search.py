@@ -42,6 +42,12 @@ def test_search_returns_the_nearest_rows_with_their_scores() -> None:
     assert search(embedded(), [0, -5], k=1).text.tolist() == ["south"]
 
 
+@pytest.mark.parametrize("k", [-1, "5", 1.5, None])
+def test_search_says_what_is_not_a_number_of_rows(k: object) -> None:
+    with pytest.raises(errors.CommandError, match="which is not a number of rows"):
+        search(embedded(), [0, 1], k=k)  # type: ignore[arg-type]
+
+
 def test_search_of_a_column_that_others_have_made() -> None:
     frame = pd.DataFrame({"v": [[1.0, 0.0], [0.0, 0.0]]})
     assert search(frame, np.array([1.0, 0.0]), column="v").score.tolist() == [1.0, 0.0]

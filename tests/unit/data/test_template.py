@@ -48,6 +48,7 @@ def test_template_writes_cells_that_are_no_texts() -> None:
 def test_template_takes_formats_and_says_which_cell_has_none() -> None:
     template = Template("{stars:.1f} {text!r}", NAMES)
     assert template.fill([4, "x"]) == "4.0 'x'"
+    assert Template("{stars:05.1f} {text:>3}", NAMES).fill(["4", "x"]) == "004.0   x", "cells of CSV files are texts"
     with pytest.raises(NotAskable, match="column stars cannot be written as"):
         template.fill(["many", "x"])
 
