@@ -30,7 +30,8 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
     """
     import numpy as np
 
-    if not isinstance(k, numbers.Integral) or k < 0:
+    most: Any = k
+    if not isinstance(most, numbers.Integral) or k < 0:
         raise CommandError(
             _("k is {value}, which is not a number of rows.", value=arguments.shown(k)),
             _("Example: {example}", example="bz.search(frame, query, k=5)"),

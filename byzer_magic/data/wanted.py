@@ -63,7 +63,8 @@ class Wanted:
         Raises:
             CommandError: the arguments do not fit the model or the rows.
         """
-        prompt = arguments.text(self.prompt, "prompt") if self.prompt is not None else ""
+        given: Any = self.prompt
+        prompt = "" if given is None else arguments.text(given, "prompt")
         capability = self._capability(capabilities)
         columns = {name: str(label) for name in ("image", "audio") if (label := getattr(self, name)) is not None}
         documents = None
