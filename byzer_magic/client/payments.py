@@ -150,11 +150,10 @@ class Payment:
             return
         self.count.completed()
         self._complete = self._ended = True
-        usage = self.count.usage
-        if usage is not None:
-            self._lengths.add(usage.completion_tokens, self.count.size, whole=self._pieces == 1)
-        if self._limit is None or self._finish != "length":
-            return
+        tokens = self.count.usage.completion_tokens if self.count.usage else 0
+        self._lengths.add(tokens, self.count.size, whole=self._pieces == 1)
+        if self._limit is None or not (self._finish == "length" or tokens >= self._limit * self._bound.choices):
+            return  # not every provider says that the limit was the reason
         message = _(
             "The answer of {alias} was cut at {tokens} tokens: the purse had no money for more.",
             alias=self._alias, tokens=f"{self._limit:,}",

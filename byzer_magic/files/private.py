@@ -36,14 +36,40 @@ def open_own(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | _SAFELY, 0o600)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_nlink > 1:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        _check(status, path)
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
     except BaseException:  # whatever it is, the file is not left open
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "r+b")
+
+
+def ensure_own(path: Path) -> None:
+    """Make an empty file of one's own with mode 0600; one that is there is checked without being opened.
+
+    A process that closes any descriptor of a file loses all locks that it has on it, among them those of SQLite.
+
+    Raises:
+        OSError: see `write_own`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600))
+    except FileExistsError:
+        status = path.lstat()
+        _check(status, path)
+        if status.st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    """Check that a file is regular, one's own, and has no other name.
+
+    Raises:
+        PermissionError: it is not.
+    """
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_nlink > 1:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
 
 
 class Exposed(PermissionError):

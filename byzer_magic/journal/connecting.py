@@ -62,8 +62,6 @@ class Following:
 def make(path: Path) -> None:
     """Make the folder and the file of a journal where there are none, both closed to others.
 
-    Nothing of this process may have it open: SQLite's locks end when any descriptor of the file is closed.
-
     Raises:
         OSError: they cannot be made, or are not the user's own.
     """
@@ -72,7 +70,7 @@ def make(path: Path) -> None:
     ignored = folder / ".gitignore"
     if not ignored.exists():
         private.replace_own(ignored, b"*\n")
-    private.open_own(path).close()  # with mode 0600, which SQLite gives to the files beside it
+    private.ensure_own(path)  # with mode 0600, which SQLite gives to the files beside it
 
 
 def connected(path: Path) -> sqlite3.Connection:

@@ -297,6 +297,16 @@ def test_near_its_end_the_purse_limits_what_is_not_limited(file: PurseFile) -> N
     assert 2_400 < both.asked[0]["max_tokens"] <= 2_500, "of each choice"
 
 
+def test_limit_of_the_purse_is_noticed_where_a_provider_does_not_name_it(file: PurseFile) -> None:
+    async def stopped(asked: Request) -> AsyncIterator[Any]:
+        yield Dispatched(0, 0.0)
+        yield ChatChunk("So", finish="stop", usage=PRICE.on(Usage(2, asked.options["max_tokens"])))
+
+    file.put(cost(700), "USD", strict=False)
+    with pytest.raises(errors.PurseEmpty, match="was cut at 700 tokens"):
+        ask(Face(), request(), stopped)
+
+
 def test_limit_of_the_deployment_counts_and_is_never_raised(file: PurseFile) -> None:
     file.put(cost(300), "USD", strict=False)
     small = Face(price=Priced(price=PRICE, limit=200))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +108,25 @@ def test_file_of_another_user_is_neither_written_nor_believed(base: Path) -> Non
     assert as_user(BOB, lambda: private.read_own(base / "file")) is None
     assert as_user(ALICE, lambda: private.read_own(base / "file")) == b"a trap"
     assert private.read_small(base / "file") == ("a trap", ALICE), "who has written it is told"
+
+
+def test_file_that_is_there_is_checked_without_being_opened(tmp_path: Path) -> None:
+    own, link, twice = tmp_path / "own", tmp_path / "link", tmp_path / "twice"
+    private.ensure_own(own)
+    assert own.stat().st_mode & 0o777 == 0o600
+    own.write_bytes(b"kept")
+    own.chmod(0o644)
+    private.ensure_own(own)
+    assert (own.read_bytes(), own.stat().st_mode & 0o777) == (b"kept", 0o600)
+    with own.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        private.ensure_own(own)
+        taking = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        taken = subprocess.run([sys.executable, "-c", taking, str(own)], stderr=subprocess.DEVNULL)
+        assert taken.returncode, "it is still locked"
+    link.symlink_to(own)
+    with pytest.raises(PermissionError):
+        private.ensure_own(link)
+    twice.hardlink_to(own)
+    with pytest.raises(PermissionError):
+        private.ensure_own(own)

@@ -39,6 +39,15 @@ while True:
         print(f"paid {cost!r}", flush=True)
         file.settle(found.id, cost)
 """
+LOOK = """
+import sys
+from pathlib import Path
+from byzer_magic.journal.purse import PurseFile
+file = PurseFile(Path(sys.argv[1]))
+print(file.read().spent)
+file._connection.close()
+file._reading.close()
+"""
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -158,6 +167,15 @@ def test_processes_never_spend_more_than_is_in_the_purse_also_when_one_is_killed
     assert paid <= 0.3 + ROUNDING * len(lines) + 0.02, "the one that was killed may have cost more than it probably did"
     assert found.spent == pytest.approx(paid, abs=0.02)
     assert found.held <= 0.02
+
+
+def test_journal_that_is_opened_beside_the_purse_takes_no_lock_of_it(file: PurseFile, tmp_path: Path) -> None:
+    file.put(0.5, "USD", strict=False)
+    Store.open(tmp_path).close()
+    for spent in (0.0, 0.125, 0.25):
+        look = subprocess.run([sys.executable, "-c", LOOK, str(file.path)], capture_output=True, text=True, check=True)
+        assert float(look.stdout) == spent, "one that ends while this one goes on takes no file away from it"
+        file.settle(file.hold(0.125, 0.125).id, 0.125)
 
 
 def test_what_a_killed_process_held_counts_as_it_probably_was(file: PurseFile) -> None:
