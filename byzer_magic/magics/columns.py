@@ -252,7 +252,7 @@ def _letters(count: int) -> list[str]:
 
 def judge_messages(prompt: str, texts: Mapping[str, str], letters: Mapping[str, str]) -> list[Message]:
     """Return the messages for the judge; the answers are in the order of their letters."""
-    return quoted_messages(judge_prompts.system(), prompt, {letter: texts[alias] for alias, letter in letters.items()})
+    return quoted_messages(judge_prompts.SYSTEM, prompt, {letter: texts[alias] for alias, letter in letters.items()})
 
 
 def quoted_messages(system: str, prompt: str, texts: Mapping[str, str]) -> list[Message]:

@@ -167,7 +167,7 @@ def judge(manager: Manager, out: Output, name: str, grid: Grid, prompts: Sequenc
     asked = [pair for pair in chosen if texts[pair.row] != texts[pair.other]]  # the same text is a tie
 
     async def opened() -> list[Exchange]:
-        system = judge_prompts.pair_system()
+        system = judge_prompts.PAIR_SYSTEM
         return [
             await aconverse(manager, name, columns.quoted_messages(system, prompts[pair.row], shown))
             for pair in asked

@@ -197,7 +197,9 @@ def test_judge_ranks_models_and_options_apart(lang: str) -> None:
     by_model, by_options = found.rankings
     assert [(item.name, item.wins, item.losses) for item in by_model.standings] == [("b", 8, 0), ("a", 0, 8)]
     assert [item.name for item in by_options.standings] == ["temperature=0.5", "temperature=0"]
-    assert sum(alias == "judge" for alias, _request, _sample in models.asked) == 2 * 16
+    judged = [request for alias, request, _sample in models.asked if alias == "judge"]
+    assert len(judged) == 2 * 16
+    assert all(str(request.messages).isascii() for request in judged), "a tape holds on screens of all languages"
     assert len(found.judgements) == 16
     assert len(output.shown) == 2
     if lang == "en":
