@@ -24,23 +24,7 @@ from byzer_magic.runtime.upkeep import Upkeep
 from byzer_magic.runtime.workers.lifecycle import Lifecycle
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Loading
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes at once when there is nothing to do."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        super().__init__()
-
-    def time(self) -> float:
-        """Return the seconds since it was created."""
-        return self.now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self.now = max(self.now, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
+from tests.clock import Loop
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -193,6 +193,7 @@ class Admission:
     def _look_ahead(self) -> None:
         """Refuse the first requests of the queue for which nothing is left, and come back when the next one may run."""
         now = time.monotonic()
+        self._hand_out(self._table.serve(now))  # a limit may have ended since the last look
         first = next(iter(self._table.queue), None)
         while first is not None and (why := self._limits.refusal(first)) and first in self._waiting:
             if not (future := self._waiting[first]).done():

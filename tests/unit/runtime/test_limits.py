@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +21,12 @@ from byzer_magic.gateway import problems
 from byzer_magic.plan import Plan, resolve
 from byzer_magic.routing.rates import MINUTE
 from byzer_magic.routing.table import SlotTable
-from byzer_magic.runtime import limits as module
+from byzer_magic.runtime import admission as admission_module, limits as module
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.limits import SPAN, Limits
 from byzer_magic.stat import LimitStat
 from byzer_magic.types import ChatChunk, ChatRequest, Message, Usage
+from tests.clock import Clock, simulated
 from tests.waiting import PATIENCE
 
 NOON = 20_000.5 * 86_400
@@ -256,6 +258,22 @@ async def test_queue_goes_on_by_itself_when_the_minute_is_over(monkeypatch: pyte
     assert (admission.running, admission.queued) == (3, 0)
 
 
+@simulated
+async def test_queue_goes_on_when_the_minute_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, acquire = Clock(), Admission._acquire
+
+    def slowly(*given: Any) -> bool:
+        found = acquire(*given)
+        clock.sleep(SPAN)
+        return found
+
+    monkeypatch.setattr(admission_module, "time", clock)
+    admission = Admission(1, 9, limits=Limits(plan(rpm=1)))
+    assert await admit(admission) == 0
+    monkeypatch.setattr(Admission, "_acquire", slowly)
+    assert await admit(admission, 90) == 1
+
+
 async def test_more_workers_are_not_for_requests_that_a_limit_keeps() -> None:
     for limits, wanted in (({"rpm": 1}, 0), ({"rpm": 9}, 1), ({"budget_usd": 1e-4}, 0)):
         admission = Admission(1, 1, limits=Limits(plan(**limits)))
@@ -268,12 +286,13 @@ async def test_more_workers_are_not_for_requests_that_a_limit_keeps() -> None:
         assert admission.queued_for_slots == 0
 
 
-async def test_request_whose_turn_comes_too_late_is_refused_at_once() -> None:
+async def test_request_whose_turn_comes_too_late_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     admission = Admission(1, 9, limits=Limits(plan(rpm=1)))
     await admit(admission, 30)
     with pytest.raises(errors.LimitReached, match=r"limit of requests a minute \(--rpm 1\)") as caught:
         await admit(admission, 30)
-    assert 55 < caught.value.details["retry_after"] <= SPAN
+    assert caught.value.details["retry_after"] == SPAN
     problem = problems.of(caught.value)
     assert (problem.status, problem.code, problem.again) == (429, "rate_limit_exceeded", True)
     waiting = asyncio.create_task(admit(admission, 90))
