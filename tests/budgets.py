@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,19 @@ def within(seconds: float) -> Iterator[None]:
 def examples(count: int) -> int:
     """Return how many inputs a property gets: `count` in a usual run, and as many times more as others in a fuzz."""
     return count * settings().max_examples // USUAL_EXAMPLES
+
+
+@contextmanager
+def children_within(seconds: float) -> Iterator[None]:
+    """Check that the processes which ended meanwhile took no more CPU time than this."""
+
+    def taken() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = taken()
+    yield
+    assert taken() - before < seconds
 
 
 def seconds_of(work: Callable[[], object], tries: int = 1) -> float:

@@ -16,6 +16,7 @@ from jupyter_client.manager import KernelManager
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,11 +56,13 @@ class Kernel:
         self._manager.start_kernel(env=env, cwd=str(folder))
         self.client: BlockingKernelClient = self._manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=2 * PATIENCE)
         self.asked: dict[str, Any] = {}
 
-    def run(self, code: str, *, timeout: float = 120, on_text: Any = None, typed: str | None = None) -> Cell:
-        """Execute a cell; `on_text` is called once, when the first text of an answer is painted.
+    def run(
+        self, code: str, *, timeout: float = 120, on_text: Any = None, after: int = 0, typed: str | None = None
+    ) -> Cell:
+        """Execute a cell; `on_text` is called once, when the first text of an answer is painted, and updated so often.
 
         `typed` is what the user answers when the cell asks for something; without it there is no input.
         """
@@ -86,7 +89,7 @@ class Kernel:
                 cell.shown[ids[content["transient"]["display_id"]]] = content["data"]
             elif kind == "status" and content["execution_state"] == "idle":
                 break
-            if on_text and cell.painted.strip():
+            if on_text and cell.painted.strip() and cell.updates >= after:
                 on_text()
                 on_text = None
         cell.status = self._reply(request)["status"]
@@ -95,7 +98,7 @@ class Kernel:
     def _reply(self, request: str) -> dict[str, Any]:
         """Return the answer to one request: a slow kernel may still answer an earlier one, e.g. that of its start."""
         while True:
-            message = self.client.get_shell_msg(timeout=10)
+            message = self.client.get_shell_msg(timeout=PATIENCE)
             if message["parent_header"].get("msg_id") == request:
                 content: dict[str, Any] = message["content"]
                 return content
@@ -124,7 +127,7 @@ class Kernel:
 
     def restart(self) -> None:
         self._manager.restart_kernel(now=True)
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=2 * PATIENCE)
 
     def complete(self, code: str) -> list[str]:
         return list(self._reply(self.client.complete(code))["matches"])

@@ -39,17 +39,17 @@ def states(cell: Cell) -> list[str]:
 
 
 def test_columns_answer_at_once_in_one_output(deployed: Kernel) -> None:
-    cell = deployed.run("%%chat a,b --out both\ntokens:30@20")
+    cell = deployed.run("%%chat a,b --out both\nmeet:2 tokens:30@20")
     assert cell.status == "ok", cell.everything
     assert len(cell.shown) == 1
-    assert 5 <= cell.updates <= 40, "painted as they came, at most twenty times a second"
+    assert cell.updates >= 2, "painted as they came"
     assert states(cell) == ["done", "done"]
     assert columns(cell).count("TTFT") == 2
     assert "== a ==" in cell.shown[0]["text/plain"]
     output = "print([type(item).__name__ for item in both], [item.model for item in both], both is _chat)"
     assert deployed.run(output).text == "['ChatResult', 'ChatResult'] ['a', 'b'] True\n"
     took = float(deployed.run("print(max(item.timings.total for item in both))").text)
-    assert took < 2.5, "1.5 s each, and at the same time"
+    assert cell.updates <= 20 * (took + 1), "at most twenty times a second"
 
 
 def test_columns_go_on_when_one_model_fails(deployed: Kernel) -> None:

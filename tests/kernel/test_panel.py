@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from byzer_magic.client.manager import Manager
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel
 from tests.kernel.test_magics import deploy_line
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 OPEN = "import byzer_magic.widgets.panel.screen as p; print(len(p.OPEN))"
@@ -42,9 +44,9 @@ def test_panel_updates_while_cells_run_until_it_is_closed(deployed: Kernel) -> N
     following = "import asyncio; from byzer_magic.runtime.loop import LOOP\n"
     following += "print(sum('_live' in str(task) for task in asyncio.all_tasks(LOOP.start())))"
     assert deployed.run(following).text == "1\n"
-    deployed.run("p.close_all(); time.sleep(0.5)")
+    deployed.run("p.close_all()")
     assert deployed.run(OPEN).text == "0\n"
-    assert deployed.run(following).text == "0\n"
+    assert eventually(lambda: deployed.run(following).text == "0\n")
 
 
 def test_panel_reports_a_missing_deployment(deployed: Kernel) -> None:
@@ -53,8 +55,12 @@ def test_panel_reports_a_missing_deployment(deployed: Kernel) -> None:
     deployed.run("p.close_all()")
 
 
-def test_plot_has_a_figure(deployed: Kernel) -> None:
-    deployed.run("import time; time.sleep(1.2)")
+def test_plot_has_a_figure(deployed: Kernel, cluster: Manager) -> None:
+    def has_all() -> bool:
+        samples = cluster.run(cluster.history("m"))
+        return any(item.pool_cpu is not None for item in samples) and any(item.cost is not None for item in samples)
+
+    assert eventually(has_all)
     (figure,) = deployed.run("%byzer plot --model m").shown
     assert figure["text/html"].count("<svg") == 7
     assert "requests, 0 errors" in figure["text/plain"]

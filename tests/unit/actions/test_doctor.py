@@ -6,7 +6,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from byzer_magic.cli import main
 from byzer_magic.local_models import installed, memory
 from byzer_magic.local_models.hardware import Gpu, Hardware
 from byzer_magic.rendering import tables
+from tests.budgets import children_within
 from tests.models.tiny_qwen2 import tiny_qwen2
+from tests.waiting import PATIENCE
 
 GB = 10**9
 LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
@@ -200,10 +201,9 @@ def test_doctor_is_quick_and_imports_nothing_heavy(gguf: Path, tmp_path: Path) -
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     for words in ([], ["--model_path", str(gguf)]):
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=60,
-            env={"PATH": "", "HOME": str(tmp_path), "RAY_TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())},
-        )  # fmt: skip
+        with children_within(5):  # it is 0.6 s
+            done = subprocess.run(
+                [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=PATIENCE,
+                env={"PATH": "", "HOME": str(tmp_path), "RAY_TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())},
+            )  # fmt: skip
         assert done.stderr.strip() == "[]"
-        assert time.monotonic() - started < 5  # 0.6 s on an idle machine

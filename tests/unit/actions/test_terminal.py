@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from byzer_magic.types import (
     Usage,
 )
 from tests.exchanges import exchange
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(("lang", "output"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
@@ -108,7 +109,7 @@ def test_terminal_reports_on_a_chat_that_shows_nothing(
     style: str, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Terminal().answer(slow(ChatChunk("x" * 1234), said, 2), style)
-    assert said[:2] == ["m: 1,234 characters after 0 s"] * 2
+    assert all(re.fullmatch(r"m: 1,234 characters after \d+ s", line) for line in said[:2])
     assert capsys.readouterr().out == "x" * 1234 + "!\n"
 
 
@@ -135,11 +136,13 @@ def test_terminal_shows_the_progress_of_a_long_response(
     Terminal().answer(exchange(SpeakRequest(text="hi"), *chunks), "hidden")
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "m: generating audio, 3 kB · 0 s" in shown.err
+    assert re.search(r"m: generating audio, 3 kB · \d+ s", shown.err)
 
 
-def test_terminal_writes_a_line_per_stage_of_a_deploy(capsys: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
+def test_terminal_writes_a_line_per_stage_of_a_deploy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "LOAD_PROGRESS_SECONDS", PATIENCE)
     events = [
         Placed("n", 7),
         Loading("weights", fraction=0.1),
@@ -147,7 +150,6 @@ def test_terminal_writes_a_line_per_stage_of_a_deploy(capsys: pytest.CaptureFixt
         Ready(1.0, 1, ["chat"]),
     ]
     Terminal().events("m", iter(events))
-    assert time.monotonic() - began < 1
     assert len(capsys.readouterr().err.splitlines()) == 3, "a stage that goes on is not repeated at once"
 
 

@@ -7,7 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
-import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from byzer_magic.types import (
     TranscriptChunk,
     Usage,
 )
+from tests.clock import simulated
 from tests.endpoints import Running, Scripted, echo, running
 from tests.servers.audio_files import tone
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, happens
 
 POSTS = [path for path in PATHS if path.method == "POST" and "{" not in path.pattern]
 FORMS = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits")
@@ -276,7 +277,7 @@ def test_body_over_the_limit_is_refused_unread(endpoint: Running, monkeypatch: p
 def test_body_over_the_limit_without_a_length_is_refused(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         head = f"POST /v1/messages HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n"
         client.sendall(head.encode())
         with contextlib.suppress(ConnectionError):
@@ -304,7 +305,7 @@ def test_bodies_of_all_requests_are_bounded(endpoint: Running, monkeypatch: pyte
 def test_slow_body_ends_after_a_while(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "READ_SECONDS", 0.2)
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100\r\n\r\n{{"
         client.sendall(head.encode())
         assert b" 408 " in client.recv(1000).splitlines()[0]
@@ -316,21 +317,24 @@ def test_headers_that_do_not_end_close_the_connection(
 ) -> None:
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.2)
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         client.sendall(sent)
         assert client.recv(1000) == b""
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    monkeypatch.setattr(connections, "HEADERS_SECONDS", PATIENCE)
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         answered = b""
         while b'"ok"' not in answered:
-            answered += client.recv(1000)
+            answered += (part := client.recv(1000))
+            assert part
+        monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.2)
         client.sendall(sent or b"G")
         assert client.recv(1000) == b""
 
 
 def test_trailers_that_do_not_end_close_the_connection(endpoint: Running) -> None:
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client, contextlib.suppress(ConnectionError):
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client, contextlib.suppress(ConnectionError):
         client.sendall(f"POST /nowhere HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         client.sendall(b"1\r\nx\r\n0\r\nx-a: ")
         sent = 0
@@ -345,7 +349,7 @@ def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pyt
             endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("a "), asyncio.sleep(600), ChatChunk("b")]
         )
         host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
             body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": stream}).encode()
             head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
@@ -355,16 +359,22 @@ def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pyt
 
 def test_silent_stream_gets_signs_of_life(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "QUIET_SECONDS", 0.05)
-    monkeypatch.setattr(
-        endpoint.scripted, "answer", lambda _alias, _request: [asyncio.sleep(0.3), ChatChunk("late", finish="stop")]
-    )
-    body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": True}).encode()
-    _status, data, _headers = send(endpoint, "/v1/chat/completions", body)
-    assert data.count(b": keep-alive\n\n") > 1
-    assert data.index(b": keep-alive") < data.index(b"late")
-    assert data.endswith(b"data: [DONE]\n\n")
-    body = json.dumps({"model": "m", **GOOD["/v1/messages"], "stream": True}).encode()
-    assert b"event: ping" in send(endpoint, "/v1/messages", body)[1]
+    heard = {"/v1/chat/completions": False, "/v1/messages": False}
+    for path, sign in (("/v1/chat/completions", b": keep-alive\n"), ("/v1/messages", b"event: ping\n")):
+        until_heard = happens(lambda path=path: heard[path])  # type: ignore[misc]
+        monkeypatch.setattr(
+            endpoint.scripted, "answer", lambda *_asked, first=until_heard: [first, ChatChunk("late", finish="stop")]
+        )
+        body = json.dumps({"model": "m", **GOOD[path], "stream": True}).encode()
+        request = urllib.request.Request(endpoint.url + path, body, {"content-type": "application/json"})
+        lines: list[bytes] = []
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            for line in response:
+                lines.append(line)
+                heard[path] = lines.count(sign) > 1
+        data = b"".join(lines)
+        assert data.index(sign) < data.index(b"late")
+        assert path != "/v1/chat/completions" or data.endswith(b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("quiet", [0.05, 15.0], ids=["with a sign of life", "without"])
@@ -387,8 +397,9 @@ def test_client_that_never_reads_is_given_up(
         client.connect((host, int(port)))
         body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": stream}).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        before = len(endpoint.scripted.asked)
         client.sendall(head.encode() + body)
-        endpoint.until(lambda: endpoint.scripted.open == 1)
+        endpoint.until(lambda: len(endpoint.scripted.asked) > before)
         other = json.dumps({"model": "m", **GOOD["/v1/messages/count_tokens"]}).encode()
         assert send(endpoint, "/v1/messages/count_tokens", other)[0] == 200
         endpoint.until(lambda: endpoint.scripted.open == 0)
@@ -409,7 +420,7 @@ def test_client_that_never_reads_is_given_up(
 def test_headers_have_an_end(endpoint: Running, sent: bytes) -> None:
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
     for pieces in (1, 50):
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
             with contextlib.suppress(ConnectionError):
                 for start in range(0, len(sent), len(sent) // pieces):
                     client.sendall(sent[start : start + len(sent) // pieces])
@@ -424,7 +435,7 @@ def test_a_thousand_connections_are_accepted(endpoint: Running) -> None:
     idle = []
     try:
         while len(idle) < 1000:
-            idle.append(socket.create_connection((host, int(port)), timeout=10))
+            idle.append(socket.create_connection((host, int(port)), timeout=PATIENCE))
         body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"]}).encode()
         assert send(endpoint, "/v1/chat/completions", body)[0] == 200
     finally:
@@ -515,14 +526,12 @@ def test_large_bodies_and_long_conversations_are_bounded(endpoint: Running) -> N
         assert send(endpoint, "/v1/chat/completions", json.dumps(body).encode())[0] == status
 
 
-def test_body_that_arrives_slowly_is_read(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "READ_SECONDS", 0.5)
-    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"]}).encode()
-    with socket.create_connection((host, int(port)), timeout=10) as client:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
-        client.sendall(head.encode())
-        for start in range(0, len(body), len(body) // 6):  # longer than the limit in all
-            client.sendall(body[start : start + len(body) // 6])
-            time.sleep(0.15)
-        assert b" 200 " in client.recv(1000).splitlines()[0]
+@simulated
+async def test_body_that_arrives_slowly_is_read() -> None:
+    parts = [b"part "] * 6
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.9 * bodies.READ_SECONDS)  # longer than the limit in all
+        return {"type": "http.request", "body": parts.pop(), "more_body": bool(parts)}
+
+    assert await bodies.read(receive, b"", lambda _count: None) == b"part " * 6

@@ -13,12 +13,13 @@ import pytest
 from byzer_magic.types import ChatChunk
 from tests.endpoints import Running, Scripted, running
 from tests.unit.gateway.test_bad_input import GOOD
+from tests.waiting import PATIENCE
 
 
 def ask(endpoint: Running, path: str, *, stream: bool) -> socket.socket:
     """Return a connection on which a request is being answered."""
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    client = socket.create_connection((host, int(port)), timeout=10)
+    client = socket.create_connection((host, int(port)), timeout=PATIENCE)
     body = json.dumps({"model": "m", "stream": stream, **GOOD[path]}).encode()
     client.sendall(f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
     return client

@@ -13,6 +13,7 @@ from byzer_magic.gateway import calls
 from byzer_magic.gateway.paths import PATHS
 from tests.endpoints import Running, Scripted, running
 from tests.unit.gateway.test_bad_input import GOOD, answer, message_of, send
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def endpoint() -> Iterator[Running]:
 def raw(endpoint: Running, head: str) -> tuple[int, str, bytes]:
     """Return the status, the headers and the body for a request that is sent as it is."""
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         client.sendall(f"{head}connection: close\r\n\r\n".encode())
         answered = b""
         while piece := client.recv(65536):

@@ -41,7 +41,7 @@ async def test_lock_of_another_process_is_waited_for_and_dropped_with_it(tmp_pat
     for end in ("line", "kill"):
         process = holder(tmp_path / "locks")
         try:
-            async with asyncio.timeout(5), locks.held([OTHER]):
+            async with asyncio.timeout(PATIENCE), locks.held([OTHER]):
                 pass
             waiting = asyncio.create_task(taken(locks))
             await asyncio.sleep(0.3)
@@ -64,5 +64,5 @@ async def taken(locks: KeyLocks) -> None:
 
 
 async def test_file_that_cannot_be_locked_stops_nothing(tmp_path: Path) -> None:
-    async with asyncio.timeout(5), KeyLocks(tmp_path / "nowhere" / "locks").held([KEY]):
+    async with asyncio.timeout(PATIENCE), KeyLocks(tmp_path / "nowhere" / "locks").held([KEY]):
         pass

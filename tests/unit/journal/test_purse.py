@@ -20,6 +20,7 @@ from byzer_magic import errors
 from byzer_magic.journal import purse as purses
 from byzer_magic.journal.purse import ROUNDING, PurseFile
 from byzer_magic.journal.store import Store
+from tests.waiting import PATIENCE
 
 MOST, PART, GROWTH = st.floats(0.0, 0.3), st.floats(0.0, 1.0), st.floats(0.5, 3.0)
 """What a request may cost, how much of that it does cost, and by how much it grows."""
@@ -205,7 +206,7 @@ def test_purse_is_read_while_others_write(file: PurseFile) -> None:
     with file._lock:  # as a transaction has it that waits for another process
         thread = threading.Thread(target=file.read)
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "reading would stop the loop"
 
 

@@ -69,7 +69,7 @@ def test_iterate_closes_the_iterator_when_left_early(loop: Loop) -> None:
         if number == 3:
             break
     time.sleep(0)  # the generator is closed by reference count, at once
-    assert counter.closed.wait(1)
+    assert counter.closed.wait(PATIENCE)
 
 
 def test_iterate_raises_an_error_after_the_items_before_it(loop: Loop) -> None:
@@ -89,22 +89,26 @@ async def test_adopt_iterate_works_from_another_loop(loop: Loop) -> None:
     items = loop.adopt_iterate(counter.items())
     assert [await anext(items) for _ in range(3)] == [0, 1, 2]
     await items.aclose()  # type: ignore[attr-defined]  # an async generator
-    assert await asyncio.to_thread(counter.closed.wait, 1)
+    assert await asyncio.to_thread(counter.closed.wait, PATIENCE)
 
 
 async def test_adopt_passes_cancellation_on(loop: Loop) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def work() -> None:
+        begun.set()
         try:
-            await asyncio.sleep(10)
+            await asyncio.sleep(PATIENCE)
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(loop.adopt(work()), 0.05)
-    assert await asyncio.to_thread(cancelled.wait, 1)
+    working = asyncio.ensure_future(loop.adopt(work()))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await asyncio.to_thread(cancelled.wait, PATIENCE)
 
 
 def test_loop_spawn_logs_an_exception(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,7 +119,7 @@ def test_loop_spawn_logs_an_exception(loop: Loop, caplog: pytest.LogCaptureFixtu
     with caplog.at_level("ERROR", logger="byzer_magic"):
         future = loop.spawn(fail())
         future.add_done_callback(lambda _: logged.set())  # after the callback that logs
-        assert logged.wait(5)
+        assert logged.wait(PATIENCE)
     assert "no such field" in caplog.text
 
 
@@ -132,12 +136,12 @@ def test_loop_spawn_keeps_a_coroutine_that_nobody_else_holds(loop: Loop) -> None
         ended.set()
 
     loop.spawn(wait())
-    assert waiting.wait(5)
+    assert waiting.wait(PATIENCE)
     gc.collect()
     kept = wakes[0]()
     assert kept is not None
     loop.start().call_soon_threadsafe(kept.set)
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
 
 
 def test_thread_that_waits_is_asked_by_what_runs_for_it(loop: Loop) -> None:
@@ -175,7 +179,7 @@ def test_interrupt_of_what_the_waiting_thread_does_ends_the_work(loop: Loop) -> 
 
     with pytest.raises(KeyboardInterrupt):
         loop.run(work())
-    assert ended.wait(10)
+    assert ended.wait(PATIENCE)
 
 
 def test_nobody_is_asked_in_the_background_or_after_the_thread_has_gone(loop: Loop) -> None:

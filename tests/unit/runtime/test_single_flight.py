@@ -10,8 +10,10 @@ import pytest
 from byzer_magic.client.connection import Connection
 from byzer_magic.runtime.single_flight import SingleFlight
 from byzer_magic.runtime.transport.client import Link
+from tests.clock import simulated
 
 
+@simulated
 async def test_caller_that_leaves_does_not_end_the_work_for_the_others() -> None:
     flights: SingleFlight[str] = SingleFlight()
 
@@ -27,6 +29,7 @@ async def test_caller_that_leaves_does_not_end_the_work_for_the_others() -> None
     assert await second == "found"
 
 
+@simulated
 async def test_error_reaches_every_caller_and_the_next_one_tries_again() -> None:
     flights: SingleFlight[str] = SingleFlight()
     tries = 0
@@ -43,6 +46,7 @@ async def test_error_reaches_every_caller_and_the_next_one_tries_again() -> None
         await flights.do("a", work)
 
 
+@simulated
 async def test_a_thousand_first_requests_share_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Link] = []
 

@@ -14,6 +14,7 @@ from byzer_magic.backends.http.answers import AnswerReader, chunks
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.types import ChatChunk
+from tests.clock import simulated
 
 GPT = Endpoint("gpt-4o", "https://api.x.com/v1")
 TEXT = ChatChunk("hi")
@@ -92,11 +93,13 @@ async def test_anything_else_is_an_error(events: list[Any], kind: type[Exception
     assert type(caught.value) is kind
 
 
+@simulated
 async def test_complete_answer_does_not_wait_for_a_silent_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "LINGER_SECONDS", 0.01)
     assert await read(TEXT, FINISH, 100.0) == [TEXT, FINISH]
 
 
+@simulated
 async def test_answer_that_goes_on_after_finish_reasons_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "LINGER_SECONDS", 0.01)
     both = ChatChunk("hi", finish="stop")

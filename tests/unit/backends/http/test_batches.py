@@ -10,6 +10,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends.http import batches
 from byzer_magic.backends.http.batches import in_order
+from tests.clock import simulated
 
 
 class Work:
@@ -35,16 +36,19 @@ class Work:
             self.running.discard(start)
 
 
+@simulated
 async def test_in_order_of_no_items_yields_nothing() -> None:
     assert [item async for item in in_order([], 3, Work())] == []
 
 
+@simulated
 async def test_in_order_last_batch_is_shorter() -> None:
     work = Work()
     work.go.set()
     assert [item async for item in in_order("abcdefghij", 4, work)] == ["abcd", "efgh", "ij"]
 
 
+@simulated
 async def test_in_order_limits_requests_at_once() -> None:
     work = Work()
     items = in_order("abcdefghij", 1, work)
@@ -56,6 +60,7 @@ async def test_in_order_limits_requests_at_once() -> None:
     assert [item async for item in items] == list("bcdefghij")
 
 
+@simulated
 async def test_in_order_closing_cancels_the_rest() -> None:
     work = Work()
     work.go.set()
@@ -70,6 +75,7 @@ async def test_in_order_closing_cancels_the_rest() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+@simulated
 async def test_in_order_cancelling_cancels_all() -> None:
     work = Work()
     waiting = asyncio.ensure_future(anext(in_order("abcdefghij", 1, work)))
@@ -80,6 +86,7 @@ async def test_in_order_cancelling_cancels_all() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+@simulated
 async def test_in_order_yields_batches_before_an_error() -> None:
     async def work(start: int, _: Sequence[str]) -> int:
         if start == 2:
@@ -93,6 +100,7 @@ async def test_in_order_yields_batches_before_an_error() -> None:
     assert found == [0, 1]
 
 
+@simulated
 async def test_in_order_runs_batches_together() -> None:
     running, most = 0, 0
 
@@ -110,6 +118,7 @@ async def test_in_order_runs_batches_together() -> None:
     assert most == batches.AT_ONCE
 
 
+@simulated
 async def test_in_order_error_cancels_the_others() -> None:
     cancelled = 0
 

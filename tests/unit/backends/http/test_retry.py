@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from byzer_magic import errors
 from byzer_magic.backends.http import retry
+from tests.clock import simulated
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,7 @@ async def test_retried_does_not_repeat_after_the_first_item() -> None:
     assert (seen, source.calls) == ([0], 1)
 
 
+@simulated
 async def test_retried_delay_can_be_cancelled() -> None:
     source = Source(errors.RateLimited("a", retry_after=100.0))
 

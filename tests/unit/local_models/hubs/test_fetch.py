@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -245,12 +244,11 @@ asyncio.run(main())
         while not parent.stdout.readline().startswith(b"0.3"):
             pass
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 5
     now, before = parts_of(hub_environ), -1
-    while now != before and time.monotonic() < deadline:
+    while now != before:
         await asyncio.sleep(0.5)
         now, before = parts_of(hub_environ), now
-    assert now == before < BIG
+    assert now < BIG
 
 
 # ---- refusals, each with the next step

@@ -18,8 +18,10 @@ from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.runtime.cluster import local_ray, processes, this_machine
 from byzer_magic.runtime.cluster.own_folder import own_folder
+from tests.clock import Clock
 from tests.conftest import alive, short_folder
 from tests.users import ALICE, BOB, as_user, needs_root
+from tests.waiting import PATIENCE, eventually
 
 
 @pytest.fixture
@@ -53,17 +55,19 @@ class TestStart:
         assert err.hint == f"From {own_folder()}/byzer_head.log:\nplanted: no start"
         assert "starting a local one" in said[0]
 
-    def test_lock_that_another_process_holds_is_waited_for_with_a_limit(self) -> None:
+    def test_lock_that_another_process_holds_is_waited_for_with_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(local_ray, "time", Clock())
         with (own_folder() / "byzer_head.lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             err, said = start(1.2)
         assert err.message == "Another process has been starting the local Ray for 1.2 s."
         assert said == ["Waiting for another process, which is starting the local Ray (1 s) ..."]
 
-    def test_holder_of_the_lock_is_named(self, base: Path) -> None:
+    def test_holder_of_the_lock_is_named(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(local_ray, "time", Clock())
         script = (
             "import sys\nfrom byzer_magic.runtime.cluster import local_ray\n"
-            "with local_ray._one_at_a_time(5, print):\n    print('held', flush=True); sys.stdin.read()"
+            "with local_ray._one_at_a_time(60, print):\n    print('held', flush=True); sys.stdin.read()"
         )
         env = {**os.environ, "RAY_TMPDIR": str(base), "PYTHONPATH": str(Path(__file__).parents[4])}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -176,8 +180,5 @@ def test_kill_session_ends_also_what_ignores_other_signals() -> None:
         assert leader.stdout is not None
         pids = [int(leader.stdout.readline()), int(leader.stdout.readline())]
         processes.kill_session(leader.pid)
-        assert leader.wait(10) == -signal.SIGKILL
-    deadline = time.monotonic() + 10
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+        assert leader.wait(PATIENCE) == -signal.SIGKILL
+    assert eventually(lambda: not any(map(alive, pids)))

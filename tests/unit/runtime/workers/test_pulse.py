@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from hypothesis import given, strategies as st
 
@@ -23,6 +24,7 @@ from byzer_magic.runtime.workers.pulse import (
     Cpu,
     Pulse,
 )
+from tests.waiting import eventually
 
 SILENCE = 1800.0
 
@@ -89,10 +91,20 @@ def test_error_names_the_worker_and_what_was_missing() -> None:
     assert "send the request again" in error.hint
 
 
+BUSY = """
+print('up', flush=True)
+while True: pass
+"""
+
+
 @contextmanager
 def process(code: str) -> Iterator[logs.ProcessId]:
-    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as running:
+    """Run code that says when it is up."""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as running:
         try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"up\n"
             yield logs.ProcessId("", running.pid)
         finally:
             os.killpg(running.pid, signal.SIGKILL)  # with its children
@@ -111,25 +123,22 @@ def used(running: logs.ProcessId, seconds: float = 0.6, *, on_gpu: bool = False)
 
 
 def test_process_that_computes_is_seen_and_one_that_waits_does_not_compute() -> None:
-    with process("while True: pass") as busy, process("import time; time.sleep(60)") as idle:
-        time.sleep(0.5)  # until they have started
+    with process(BUSY) as busy, process("import time; print('up', flush=True); time.sleep(60)") as idle:
         assert used(busy) is not False, "it uses a core, or waits for one"
         assert used(idle) is False
         assert used(idle, on_gpu=True) is None, "it may wait for its GPU"
 
 
 def test_stopped_process_does_not_compute() -> None:
-    with process("while True: pass") as running:
+    with process(BUSY) as running:
         os.kill(running.pid, signal.SIGSTOP)
-        time.sleep(0.2)
+        assert eventually(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED)
         assert used(running) is False
         assert used(running, on_gpu=True) is False
 
 
 def test_child_that_computes_counts_for_its_parent() -> None:
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'], timeout=30)"
-    with process(code) as parent:
-        time.sleep(1.0)
+    with process(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}], timeout=60)") as parent:
         assert used(parent) is not False
 
 

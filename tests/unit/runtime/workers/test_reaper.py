@@ -10,6 +10,7 @@ from pathlib import Path
 
 from byzer_magic.runtime.workers.reaper import SHARED
 from tests.conftest import alive
+from tests.waiting import eventually
 
 CODE = """
 import mmap, sys, time
@@ -46,11 +47,7 @@ def test_reaper_removes_the_temporary_files_of_a_killed_worker(tmp_path: Path) -
     folder.mkdir()
     command = [sys.executable, "-c", SCRATCH, str(folder)]
     child = int(subprocess.run(command, check=False, stdout=subprocess.PIPE).stdout)
-    deadline = time.monotonic() + 10
-    while (folder.exists() or alive(child)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not folder.exists()
-    assert not alive(child)
+    assert eventually(lambda: not folder.exists() and not alive(child))
     assert (tmp_path / "precious" / "file").exists()
 
 
@@ -64,10 +61,7 @@ def test_reaper_removes_only_shared_memory_of_the_engine() -> None:
             path.write_bytes(b"x" * 4096)
         time.sleep(0.1)
         subprocess.run([sys.executable, "-c", CODE, str(made), str(fresh), *map(str, mine)], check=True)
-        deadline = time.monotonic() + 5
-        while made.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not made.exists()
+        assert eventually(lambda: not made.exists())
         assert all(path.exists() for path in (*mine, fresh)), "users' own files stay, even when mapped by the worker"
     finally:
         for path in (*mine, made, fresh):

@@ -8,6 +8,7 @@ import pytest
 
 from byzer_magic.widgets.panel.state import PanelState
 from tests.fleets import NotingManager, fleet, model
+from tests.waiting import happens
 
 
 async def test_state_fetches_histories_once_and_opened_ones_again() -> None:
@@ -15,13 +16,13 @@ async def test_state_fetches_histories_once_and_opened_ones_again() -> None:
     state = PanelState(manager)  # type: ignore[arg-type]
     state.take(fleet(model("a"), model("b")))
     state.take(fleet(model("a"), model("b")))
-    await asyncio.sleep(0.2)
+    assert await happens(lambda: {"history a", "history b"} <= {*manager.asked})
+    await asyncio.sleep(0.1)  # another one would follow
     assert sorted(ask for ask in manager.asked if ask.startswith("history")) == ["history a", "history b"]
     state.open("a", wanted=True)
     state.take(fleet(model("a"), model("b")))
-    await asyncio.sleep(0.2)
-    assert manager.asked.count("history a") == 2
-    assert "a/0" in state.view().rows
+    assert await happens(lambda: "a/0" in state.view().rows)
+    assert await happens(lambda: manager.asked.count("history a") == 2)
     state.close()
 
 
