@@ -1,18 +1,11 @@
-"""`df.byzer.map(...)`: registered with pandas when that is imported, and never before: it takes half a second.
-
-pandas has entry points for plotting backends only, so that a finder of modules waits for its import. The finder finds
-nothing itself: it lets the others find pandas, and adds what is to be done after it was loaded.
-"""
+"""`df.byzer.map(...)`: registered with pandas when that is imported; pandas has entry points for plotting only."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from byzer_magic.importing.when import WhenImported
 
 NAME = "byzer"
 PANDAS = "pandas"
@@ -77,57 +70,14 @@ def register(pandas: ModuleType) -> None:
             getattr(pandas.api.extensions, f"register_{kind.lower()}_accessor")(NAME)(Accessor)
 
 
-class _After(Loader):
-    """Loads a module as its own loader does, and registers the accessor then."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        found: ModuleType | None = self._loader.create_module(spec)
-        return found
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Load the module."""
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        uninstall()
-        register(module)
-
-
-class Finder(MetaPathFinder):
-    """Waits for the import of pandas."""
-
-    def find_spec(
-        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return the spec of pandas as the other finders do, with a loader that registers the accessor."""
-        if fullname != PANDAS or _FINDER not in sys.meta_path:
-            return None
-        sys.meta_path.remove(_FINDER)
-        try:
-            spec = find_spec(fullname)  # by the others
-        finally:
-            sys.meta_path.insert(0, _FINDER)  # who looks for pandas need not import it
-        if spec is not None and spec.loader is not None:
-            spec.loader = _After(spec.loader)
-        return spec
-
-
-_FINDER = Finder()
+_WAITING = WhenImported(PANDAS, register)
 
 
 def install() -> None:
     """Register the accessor, now or when pandas is imported; a second call does nothing."""
-    if (pandas := sys.modules.get(PANDAS)) is not None and hasattr(pandas, "api"):
-        register(pandas)
-    elif _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
+    _WAITING.start()
 
 
 def uninstall() -> None:
     """No longer wait for pandas; an accessor that is registered stays."""
-    if _FINDER in sys.meta_path:
-        sys.meta_path.remove(_FINDER)
+    _WAITING.stop()

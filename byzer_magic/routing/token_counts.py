@@ -46,14 +46,16 @@ _BY_CHARACTER = _HAN + _KANA + _HANGUL + _INDIC_AND_THAI
 _SMALL = rf"[^\W\d_A-Z{_BY_CHARACTER}]"
 _SIGN = rf"(?:[^\w\s{_BY_CHARACTER}{_EMOJI}{_MARKS}]|_)"
 _TAG = "</?[A-Za-z]"
-_WORDS = re.compile(
+_WORDS = (
     rf"{_TAG}\w{{0,9}}>|NaN|(?:[A-Z]{{0,32}}{_SMALL}{{1,32}}|[A-Z]{{1,32}})(?:['’](?:[stmd]|re|ll|ve)\b)?"
     rf"|\d{{1,32}}|{_SIGN}(?:(?!{_TAG}){_SIGN})+|{_SIGN}(?![^\W\d_])"  # a single sign may be in the next word
 )
-"""What is a token at least: tags, words (in `camelCase`, each), numbers, signs. Spaces are in those beside them."""
-_LONG_WORDS = re.compile(_SMALL + "{9,}")
+"""What is a token at least: tags, words (in `camelCase`, each), numbers, signs. Spaces are in those beside them.
+
+These patterns are compiled when they are used first, by `re`: that takes 12 ms, and most processes never count."""
+_LONG_WORDS = _SMALL + "{9,}"
 _CHARACTERS = tuple(
-    (re.compile(rf"([{characters}])(?!\1)"), tokens)
+    (rf"([{characters}])(?!\1)", tokens)
     for characters, tokens in ((_HAN, 0.6), (_KANA, 0.4), (_HANGUL, 0.55), (_INDIC_AND_THAI, 0.25), (_EMOJI, 0.5))
 )
 """Tokens of each character of scripts that put several into one; a repeated one counts once."""
@@ -98,10 +100,10 @@ def at_least(text: str) -> float:
 
 
 def _in_piece(text: str) -> float:
-    count = len(_WORDS.findall(text)) + len(_LONG_WORDS.findall(text)) / 2
+    count = len(re.findall(_WORDS, text)) + len(re.findall(_LONG_WORDS, text)) / 2
     if text.isascii():
         return count
-    found = [(pattern.findall(text), tokens) for pattern, tokens in _CHARACTERS]
+    found = [(re.findall(pattern, text), tokens) for pattern, tokens in _CHARACTERS]
     is_phrase = len(set().union(*(characters for characters, _tokens in found))) <= PHRASE
     return count + sum(len(characters) * (IN_PHRASES if is_phrase else tokens) for characters, tokens in found)
 

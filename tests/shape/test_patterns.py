@@ -25,6 +25,7 @@ from byzer_magic.backends.http import terms, verdicts
 from byzer_magic.backends.local.vllm import progress
 from byzer_magic.backends.saas.volcengine import backend as voices, schema as volcengine
 from byzer_magic.rendering.answer import formulas
+from byzer_magic.routing import token_counts
 from tests.budgets import OverBudget, seconds_of, within
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,11 @@ TEXTS: dict[str, list[str]] = {
     "errors._by_pattern": [verdicts.TOO_LONG, *(pattern for _error, pattern in dashscope.PATTERNS)],
     "terms.learn": list(terms.WITH_OPTION.values()),
     "progress.stage": [pattern for pattern, _text in progress._STAGES],
+    "token_counts._in_piece": [
+        token_counts._WORDS,
+        token_counts._LONG_WORDS,
+        *(pattern for pattern, _tokens in token_counts._CHARACTERS),
+    ],
     "schema.from_response": [words for words, _status in volcengine._SENTENCES],
     "texts.extract_code": [],  # the caller's own
     "backend._voice": [pattern for pattern, _voice in voices._VOICES],

@@ -89,12 +89,13 @@ class Holder:
         from byzer_magic.runtime.cluster import discovery, leftovers, preload
         from byzer_magic.runtime.cluster.auth_token import keep_new_token_private
         from byzer_magic.runtime.cluster.own_folder import own_folder
+        from byzer_magic.runtime.cluster.ray_import import import_ray
 
         os.environ[preload.VARIABLE] = str(own_folder() / "byzer_spare")
         discovery.remove_dead()
         leftovers.remove_dead()
         self._report(stage="Ray")
-        import ray  # after the fork, which Ray's threads would not survive
+        ray: Any = import_ray()  # after the fork, which Ray's threads would not survive
 
         own_node.patch(self.began)
         keep_new_token_private()

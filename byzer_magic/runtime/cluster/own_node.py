@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from byzer_magic.runtime.cluster import default_worker
 from byzer_magic.runtime.cluster.attach import NAMESPACE
 from byzer_magic.runtime.cluster.loopback import spelled
 from byzer_magic.runtime.cluster.on_demand import Agent
@@ -66,19 +67,21 @@ def patch(began: Callable[[Any], None]) -> None:
     """
     from ray import _raylet
     from ray._common import network_utils
-    from ray._private import node, services
+    from ray._private import node, services, utils
 
     localhost = getattr(network_utils, "get_localhost_ip", _nothing)
     persist_port = getattr(_raylet, "persist_port", _nothing)
     if hasattr(node, "wait_for_persisted_port"):
         node.wait_for_persisted_port = _yielding(node.wait_for_persisted_port)
     services.start_ray_process = _with_options(services.start_ray_process)
+    utils.get_dashboard_dependency_error = _nothing  # which imports a dashboard, for an agent that is not started
 
     class Node(node.Node):  # type: ignore[misc]  # Ray has no types here
         def __init__(self, ray_params: Any, **options: Any) -> None:
             began(self)
             names = [name for name in AGENT_PORTS if hasattr(ray_params, name)]
             ray_params.update(**dict(zip(names, _free_ports(len(names)), strict=True)))
+            ray_params.worker_path = default_worker.__file__
             ray_params.no_monitor = True  # the autoscaler's: one node does not become more
             ray_params.include_log_monitor = False  # see `serve_programs`
             if loopback := localhost():

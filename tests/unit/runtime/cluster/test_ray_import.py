@@ -60,3 +60,51 @@ def test_stand_in_is_not_found_where_the_package_is_not_installed() -> None:
         "except ModuleNotFoundError as err:\n    assert err.name == 'rfc3987_syntax'\n"
         "else:\n    raise AssertionError('found')"
     )
+
+
+UNUSED = """
+from byzer_magic.runtime.cluster.ray_import import import_ray
+import sys
+ray = import_ray()
+assert not {"jsonschema", "requests"} & {*sys.modules}
+from ray._private.accelerators import tpu
+from ray._private.runtime_env.plugin_schema_manager import jsonschema as theirs
+import jsonschema, requests.adapters
+assert tpu.requests.get is requests.get and tpu.requests.adapters is requests.adapters
+assert theirs.validate is jsonschema.validate
+assert ray.runtime_env.RuntimeEnv(env_vars={"A": "b"})
+print("the same")
+"""
+
+
+def test_ray_has_what_it_imports_once_it_uses_it() -> None:
+    assert run(UNUSED) == "the same"
+
+
+SERIALIZERS = """
+import sys
+{ray}
+from ray.util import serialization_addons
+
+class Context:
+    def __getattr__(self, name):
+        assert name.startswith("_register_cloudpickle_")
+        return lambda cls, *_, **__: found.append(f"{cls.__module__}.{cls.__qualname__}")
+
+found = []
+serialization_addons.apply(Context())
+serialization_addons.apply(Context())
+before = len(found)
+import pyarrow.json, pydantic.v1.fields, starlette.datastructures
+finders = {type(finder).__name__ for finder in sys.meta_path}
+print(before, *sorted({*found}), *finders & {"WhenImported"})
+"""
+
+
+def test_serializers_of_ray_come_with_their_packages() -> None:
+    plain = run(SERIALIZERS.replace("{ray}", "import ray"), child_environment(os.environ)).split()
+    own = "from byzer_magic.runtime.cluster.ray_import import import_ray\nray = import_ray()"
+    ours = run(SERIALIZERS.replace("{ray}", own)).split()
+    assert int(plain[0]) > len(plain)
+    assert ours[0] == "0"
+    assert ours[1:] == plain[1:], "the same ones, and nothing waits any longer"
