@@ -21,6 +21,8 @@ REMEMBERED = 100
 REACH = 4_096
 """Tokens that are held for an answer without a limit; there is no model that refuses it as a limit."""
 LEAST_REACH = 512
+USUAL = 0.9
+"""The part of the answers that are not longer than usual."""
 KNOWN_AFTER = 20
 """With so many answers, it is known how long they are."""
 FAR_LONGER = 4
@@ -46,7 +48,7 @@ class Lengths:
     """How long the latest answers of a deployment were, and how many tokens their text had.
 
     Args:
-        known: tokens of answers of earlier processes, the newest first.
+        known: tokens and bytes of answers of earlier processes, the newest first.
 
     Example:
         >>> lengths = Lengths()
@@ -55,9 +57,8 @@ class Lengths:
         (1400, 1.0, 400)
     """
 
-    def __init__(self, known: Sequence[int] = ()) -> None:
-        self.tokens: deque[int] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
-        self._sizes: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+    def __init__(self, known: Sequence[tuple[int, int]] = ()) -> None:
+        self._known: deque[tuple[int, int]] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
         self._whole = False
 
     def add(self, tokens: int, size: int, *, whole: bool = False) -> None:
@@ -69,33 +70,38 @@ class Lengths:
             whole: whether it came in one piece.
         """
         if tokens > 0:
-            self.tokens.append(tokens)
-            self._sizes.append((tokens, size))
+            self._known.append((tokens, size))
         if tokens >= SHORTEST:
             self._whole = whole
 
     @property
     def longest(self) -> int:
         """Return the tokens of the longest answer; 0 without one."""
-        return max(self.tokens, default=0)
+        return max((tokens for tokens, _size in self._known), default=0)
+
+    @property
+    def usual(self) -> int:
+        """Return how many tokens no more than one answer in ten exceeds; 0 without one."""
+        found = sorted(tokens for tokens, _size in self._known)
+        return found[math.ceil(USUAL * len(found)) - 1] if found else 0
 
     @property
     def reach(self) -> int:
         """Return the tokens to hold for an answer that nothing limits."""
-        if len(self.tokens) < KNOWN_AFTER or self._whole:  # what comes in one piece cannot be ended
+        if len(self._known) < KNOWN_AFTER or self._whole:  # what comes in one piece cannot be ended
             return max(REACH, self.longest)
         return max(self.longest, min(REACH, max(LEAST_REACH, FAR_LONGER * self.longest)))
 
     @property
     def per_byte(self) -> float:
         """Return how many tokens a byte of text has at most, by the answers so far."""
-        rates = [tokens / size for tokens, size in self._sizes if size >= MEASURED_BYTES]
+        rates = [tokens / size for tokens, size in self._known if size >= MEASURED_BYTES]
         return min(1.0, max(LEAST_PER_BYTE, *rates)) if rates else PER_BYTE
 
     @property
     def unseen(self) -> int:
         """Return how many tokens an answer may have beside its text: what some models think is not shown."""
-        return max((tokens - size for tokens, size in self._sizes if tokens > size), default=0)
+        return max((tokens - size for tokens, size in self._known if tokens > size), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,7 @@ class CostBound:
     answer: int
     """As `max_tokens` says; without it, as many as are held before it is sent."""
     usual: int
-    """As `max_tokens` says; without it, as the longest answer so far."""
+    """As `max_tokens` says; without it, as nine of ten answers so far."""
     fixed: bool = True
     """Whether the request itself limits its answer, or there is none."""
     limited: bool = True
@@ -171,7 +177,7 @@ def cost_bound(request: Request, price: Price, lengths: Lengths | None = None, l
     lengths = lengths or Lengths()
     choices = answer // UNLIMITED_ANSWER
     held = choices * min(lengths.reach, limit or lengths.reach)
-    usual = min(held, choices * max(SHORTEST, lengths.longest or UNLIMITED_ANSWER))
+    usual = min(held, choices * max(SHORTEST, lengths.usual or UNLIMITED_ANSWER))
     limited = limit is not None and limit <= lengths.reach
     return replace(bound, answer=held, usual=usual, fixed=False, limited=limited, choices=choices)
 

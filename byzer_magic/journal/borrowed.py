@@ -292,9 +292,9 @@ class BorrowedPurse:
         """Take what a request has cost in place of what was held for it; see `PurseFile.settle`."""
         self._line.call("settle", hold, cost).result()
 
-    def answers(self, alias: str) -> list[int]:
-        """Return how many tokens the latest answers of a deployment had; see `PurseFile.answers`."""
-        found: list[int] = self._line.call("answers", alias).result()
+    def answers(self, alias: str) -> list[tuple[int, int]]:
+        """Return how long the latest answers of a deployment were; see `PurseFile.answers`."""
+        found: list[tuple[int, int]] = self._line.call("answers", alias).result()
         return found
 
 

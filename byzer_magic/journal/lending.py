@@ -215,7 +215,7 @@ class Lender:
         self._file().settle(hold, cost)
         borrower.holds.discard(hold)
 
-    def _answers(self, _borrower: Borrower, alias: str) -> list[int]:
+    def _answers(self, _borrower: Borrower, alias: str) -> list[tuple[int, int]]:
         return self._file().answers(alias)
 
     def _put_in(self, _borrower: Borrower, amount: float) -> Purse | None:

@@ -240,16 +240,17 @@ class PurseFile:
 
         self._run(work)
 
-    def answers(self, alias: str) -> list[int]:
-        """Return how many tokens the latest answers of a deployment had, as far as the journal knows.
+    def answers(self, alias: str) -> list[tuple[int, int]]:
+        """Return the tokens, and the bytes of the text, of the latest answers of a deployment, the newest first.
 
         Raises:
             JournalError: the file cannot be used.
         """
-        query = f"""SELECT completion_tokens FROM
-            (SELECT alias, status, completion_tokens FROM entries ORDER BY id DESC LIMIT {LATEST})
+        query = f"""SELECT completion_tokens, length(CAST(answer AS BLOB)) FROM
+            (SELECT alias, status, completion_tokens, answer FROM entries ORDER BY id DESC LIMIT {LATEST})
             WHERE alias = ? AND status = 'complete' AND completion_tokens > 0"""  # noqa: S608 - a number of ours
-        return [row[0] for row in self._run(lambda connection: connection.execute(query, (alias,)).fetchall())]
+        found = self._run(lambda connection: connection.execute(query, (alias,)).fetchall())
+        return [(tokens, size or 0) for tokens, size in found]
 
     # ---- the file
 

@@ -378,10 +378,11 @@ def test_lengths_tell_how_much_an_answer_needs() -> None:
     assert (lengths.reach, lengths.per_byte) == (1_600, 0.25)
     lengths.add(6_000, 200)
     assert (lengths.reach, lengths.per_byte, lengths.unseen) == (6_000, 1.0, 5_800), "most of it was not shown"
-    known = Lengths([40] * 20)
+    known = Lengths([(40, 160)] * 20)
     known.add(40, 160, whole=True)
     assert known.reach == 4_096, "what comes in one piece cannot be ended"
-    assert list(Lengths(range(200)).tokens) == list(range(99, -1, -1))
+    many = Lengths([(number, 4 * number) for number in range(1, 201)])
+    assert (many.longest, many.usual) == (100, 90), "of the newest hundred"
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,8 +18,10 @@ from hypothesis import given, settings, strategies as st
 
 from byzer_magic import errors
 from byzer_magic.journal import purse as purses
+from byzer_magic.journal.entry import COMPLETE, FAILED, Entry
 from byzer_magic.journal.purse import ROUNDING, PurseFile
 from byzer_magic.journal.store import Store
+from byzer_magic.types import Usage
 from tests.waiting import PATIENCE
 
 MOST, PART, GROWTH = st.floats(0.0, 0.3), st.floats(0.0, 1.0), st.floats(0.5, 3.0)
@@ -168,6 +170,18 @@ def test_processes_never_spend_more_than_is_in_the_purse_also_when_one_is_killed
     assert paid <= 0.3 + ROUNDING * len(lines) + 0.02, "the one that was killed may have cost more than it probably did"
     assert found.spent == pytest.approx(paid, abs=0.02)
     assert found.held <= 0.02
+
+
+def test_purse_knows_how_long_the_answers_in_the_journal_were(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    for text, tokens, status in (("为什么", 4, COMPLETE), ("cut", 3, FAILED), ("So.", 2, COMPLETE)):
+        usage = Usage(1, tokens)
+        store.add(
+            Entry(key="", asked="", at=0.0, alias="m", method="chat", answer=text, usage=usage, status=status)
+        ).result()
+    assert PurseFile(store.path).answers("m") == [(2, 3), (4, 9)]
+    assert PurseFile(store.path).answers("other") == []
+    store.close()
 
 
 def test_journal_that_is_opened_beside_the_purse_takes_no_lock_of_it(file: PurseFile, tmp_path: Path) -> None:
