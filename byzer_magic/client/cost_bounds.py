@@ -204,7 +204,8 @@ class Watch:
 
     def __init__(self, bound: CostBound, lengths: Lengths, room: float) -> None:
         self.room = room
-        self._bound, self._lengths = bound, lengths
+        self._limited = bound.limited
+        self._per_byte, self._unseen = lengths.per_byte, lengths.unseen
         self.counted = 0
         """Tokens so far: at least as many as the provider counts, if it counts as it did before."""
         self._began: float | None = None
@@ -213,7 +214,7 @@ class Watch:
     @property
     def is_short(self) -> bool:
         """Return whether more is needed than is held."""
-        return not self._bound.limited and self.counted + self._ahead > self.room
+        return not self._limited and self.counted + self._ahead > self.room
 
     @property
     def wanted(self) -> int:
@@ -232,6 +233,6 @@ class Watch:
             return
         if self._began is None:
             self._began = now
-        written = math.ceil(size * self._lengths.per_byte)
-        self.counted = max(reported, written + self._lengths.unseen)
+        written = math.ceil(size * self._per_byte)
+        self.counted = max(reported, written + self._unseen)
         self._ahead = max(AHEAD, AHEAD_SECONDS * written / max(SPEED_SECONDS, now - self._began))

@@ -122,7 +122,9 @@ class Payment:
         self._finish = getattr(item, "finish", None) or self._finish
         usage = self.count.usage
         self._watch.add(self.count.size, usage.completion_tokens if usage else 0, time.monotonic())
-        return self._limit is None and self._watch.is_short
+        if self._limit is not None or (self._finish and self._bound.choices == 1):  # nothing more will come
+            return False
+        return self._watch.is_short
 
     async def more(self) -> None:
         """Hold more.

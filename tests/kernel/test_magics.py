@@ -432,5 +432,11 @@ def test_purse_that_is_empty_asks_in_the_cell_and_fails_where_nobody_is_there(
     deployed.run("model = __import__('byzer_magic').model('m')")
     assert "PurseEmpty" in deployed.run("await model.achat('hi', max_tokens=4000)", typed=None).everything
     assert deployed.run("print(model.chat('hi', max_tokens=100).text != '')").text == "True\n"
+    deployed.run("%byzer purse 0.01 --reset")
+    cell = deployed.run("%%chat m\ntokens:3000")
+    assert cell.status == "error"
+    assert "The answer of m was cut at" in cell.everything
+    assert "t0 t1 t2 t3" in cell.everything, "what has arrived is shown"
+    assert deployed.run("print(_chat.interrupted, len(_chat.text) > 2_000)").text == "True True\n"
     assert "The purse is gone" in deployed.run("%byzer purse off").everything
     deployed.run("os.chdir(home)")

@@ -281,6 +281,17 @@ def test_answer_that_outgrows_the_purse_is_ended(file: PurseFile) -> None:
     assert found.held == 0
 
 
+def test_answer_that_has_come_to_its_end_is_not_ended(file: PurseFile) -> None:
+    async def at_once(_asked: Request) -> AsyncIterator[Any]:
+        yield Dispatched(0, 0.0)
+        yield ChatChunk("word" * 2_200, finish="stop")
+        yield ChatChunk("", usage=PRICE.on(Usage(2, 2_200)))
+
+    file.put(cost(4_200), "USD", strict=False)
+    assert len(ask(Face(), request(), at_once)) == 3
+    assert read(file).spent == pytest.approx(cost(2_200), abs=1e-3)
+
+
 def test_near_its_end_the_purse_limits_what_is_not_limited(file: PurseFile) -> None:
     file.put(cost(700), "USD", strict=False)
     short, long = Long(10), Long(10_000)
