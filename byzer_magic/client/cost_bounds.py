@@ -60,6 +60,7 @@ class Lengths:
     def __init__(self, known: Sequence[tuple[int, int]] = ()) -> None:
         self._known: deque[tuple[int, int]] = deque(reversed(known[:REMEMBERED]), maxlen=REMEMBERED)
         self._whole = False
+        self._look()
 
     def add(self, tokens: int, size: int, *, whole: bool = False) -> None:
         """Note an answer.
@@ -69,21 +70,24 @@ class Lengths:
             size: bytes of its text.
             whole: whether it came in one piece.
         """
-        if tokens > 0:
-            self._known.append((tokens, size))
         if tokens >= SHORTEST:
             self._whole = whole
+        if tokens > 0:
+            self._known.append((tokens, size))
+            self._look()
 
-    @property
-    def longest(self) -> int:
-        """Return the tokens of the longest answer; 0 without one."""
-        return max((tokens for tokens, _size in self._known), default=0)
-
-    @property
-    def usual(self) -> int:
-        """Return how many tokens no more than one answer in ten exceeds; 0 without one."""
-        found = sorted(tokens for tokens, _size in self._known)
-        return found[math.ceil(USUAL * len(found)) - 1] if found else 0
+    def _look(self) -> None:
+        """Find out once what many requests need to know."""
+        ordered = sorted(tokens for tokens, _size in self._known)
+        rates = [tokens / size for tokens, size in self._known if size >= MEASURED_BYTES]
+        self.longest = ordered[-1] if ordered else 0
+        """Tokens of the longest answer; 0 without one."""
+        self.usual = ordered[math.ceil(USUAL * len(ordered)) - 1] if ordered else 0
+        """Tokens that no more than one answer in ten exceeds; 0 without one."""
+        self.per_byte = min(1.0, max(LEAST_PER_BYTE, *rates)) if rates else PER_BYTE
+        """How many tokens a byte of text has at most."""
+        self.unseen = max((0, *(tokens - size for tokens, size in self._known)))
+        """How many tokens an answer may have beside its text: what some models think is not shown."""
 
     @property
     def reach(self) -> int:
@@ -91,17 +95,6 @@ class Lengths:
         if len(self._known) < KNOWN_AFTER or self._whole:  # what comes in one piece cannot be ended
             return max(REACH, self.longest)
         return max(self.longest, min(REACH, max(LEAST_REACH, FAR_LONGER * self.longest)))
-
-    @property
-    def per_byte(self) -> float:
-        """Return how many tokens a byte of text has at most, by the answers so far."""
-        rates = [tokens / size for tokens, size in self._known if size >= MEASURED_BYTES]
-        return min(1.0, max(LEAST_PER_BYTE, *rates)) if rates else PER_BYTE
-
-    @property
-    def unseen(self) -> int:
-        """Return how many tokens an answer may have beside its text: what some models think is not shown."""
-        return max((tokens - size for tokens, size in self._known if tokens > size), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
