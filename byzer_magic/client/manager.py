@@ -332,6 +332,8 @@ class Manager:
     def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
         """Yield the response: Waiting while it is queued, Dispatched (which worker), then the capability's chunks.
 
+        At the end comes Complete, when it has been answered by a deployment.
+
         After a colon, the alias may be followed by the LoRA adapter that is to answer. The request has the id on which
         its caller works (`request_ids`), or a new one; errors have it in `details`.
 
