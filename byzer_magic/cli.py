@@ -17,8 +17,8 @@ from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.replay import file_reader
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client import journaling
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.secrets import known_here
@@ -85,7 +85,7 @@ def _do(words: list[str], output: Terminal) -> int:
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
         raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use: stat --json"))
-    journaling.SCOPE.begin(Origin("shell"))
+    SCOPE.begin(Origin("shell"))
     value = run_all(Context(manager=Manager(settings, output), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 

@@ -275,6 +275,8 @@ class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="dispatched")
     queued: float
     request_id: str = ""
     """Its id in all logs; empty where it has none."""
+    model: str = ""
+    """The digest of the model that answers (see `ModelIdentity`); empty where nothing has asked for it before."""
 
 
 class Waiting(msgspec.Struct, frozen=True, array_like=True, tag="waiting"):

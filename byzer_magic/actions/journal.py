@@ -13,6 +13,7 @@ import msgspec
 
 from byzer_magic.actions.context import Context
 from byzer_magic.client import journaling
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.commands import journal_specs as specs
 from byzer_magic.errors import CommandError
 from byzer_magic.files import paths, writing
@@ -225,7 +226,7 @@ def export(context: Context, item: specs.JournalExportSpec) -> None:
 
 
 def _this_notebook() -> str:
-    if not (found := journaling.SCOPE.origin.notebook):
+    if not (found := SCOPE.origin.notebook):
         raise CommandError(
             lazy_gettext("It is not known which notebook this is."),
             lazy_gettext("Leave --this_notebook out: all entries of the project are written then."),

@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,9 @@ from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
-from byzer_magic.client.collect import Complete
 from byzer_magic.client.recording import Recording
 from byzer_magic.client.replaying import REPLAY
-from byzer_magic.client.scope import SCOPE as SCOPE
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.i18n import gettext as _
 from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
 from byzer_magic.log import get_logger
@@ -72,12 +71,33 @@ class How:
     """Whether others may find the answer there."""
     once: bool = False
     """Whether to wait where another process asks the same at this moment, so that it is paid once."""
+    later: bool = False
+    """Whether an answer may be given before it is committed, where `WRITTEN` can say when it is."""
     origin: Origin | None = None
     """Where requests come from; by default what `SCOPE` has."""
 
 
 USUAL = How()
 HOW: ContextVar[How] = ContextVar("byzer_journal", default=USUAL)
+WRITTEN: ContextVar[list[asyncio.Future[int]] | None] = ContextVar("byzer_journal_written", default=None)
+"""Takes the answers of a task that are not committed yet: each is done when it is."""
+
+
+@contextmanager
+def giving_later() -> Iterator[list[asyncio.Future[int]]]:
+    """Have the answers of this task in a list while they are not committed, instead of waiting for that (`How.later`).
+
+    Example:
+        >>> with giving_later() as later:
+        ...     len(later)
+        0
+    """
+    found: list[asyncio.Future[int]] = []
+    token = WRITTEN.set(found)
+    try:
+        yield found
+    finally:
+        WRITTEN.reset(token)
 
 
 @contextmanager
@@ -192,19 +212,22 @@ async def asked(
     identity = await asking.identity(alias)
     key = keys.key_of(identity.digest, canonical, sample) if identity and how.known else ""
     looks = bool(key) and how.read and not how.fresh
-    known = await _known(asking, store, key) if looks else None
-    async with store.locks.held([key]) if looks and how.once and known is None else nullcontext():
-        if looks and how.once and known is None:  # perhaps another process has asked meanwhile
-            known = await _known(asking, store, key)
-        if known is not None:
+    locked = await store.locks.taken([key]) if looks and how.once else []
+    try:  # another process may have asked until its lock was free: nothing is looked up before that
+        if looks and (known := await _known(asking, store, key)) is not None:
             for item in _items_of(known):
                 yield item
             return
         recording = Recording(_entry(alias, request, canonical, sample, request_id, identity, key), request)
-        asked_now = _recorded(asking, store, alias, request, identity, recording, send)
-        async with aclosing(asked_now) as items:  # type: ignore[type-var]  # a generator
+        keeping = _Keeping(asking, store, request, identity, recording, locked)
+        locked = []
+        async with keeping, aclosing(send()) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
+                recording.add(item)
                 yield item
+    finally:
+        if locked:
+            store.locks.give_back(locked)
 
 
 def _items_of(known: Entry) -> Iterator[Any]:
@@ -216,50 +239,73 @@ def _items_of(known: Entry) -> Iterator[Any]:
         yield item
 
 
-async def _recorded(
-    asking: Asking,
-    store: SharedJournal,
-    alias: str,
-    request: Request,
-    identity: ModelIdentity | None,
-    recording: Recording,
-    send: Send,
-) -> AsyncIterator[Any]:
-    """Yield the response as it arrives, and write it down."""
+class _Keeping:
+    """Writes a response down when its block ends, however it ends, and gives locks back when it is written."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        store: SharedJournal,
+        request: Request,
+        identity: ModelIdentity | None,
+        recording: Recording,
+        locked: list[str],
+    ) -> None:
+        self._asking, self._store, self._request, self._identity = asking, store, request, identity
+        self._recording, self._locked = recording, locked
+
+    async def __aenter__(self) -> None:
+        """Nothing is written before there is a response."""
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        status, is_still = INTERRUPTED, False
+        if isinstance(error, errors.ByzerError):
+            status = FAILED
+        elif error is None or self._recording.complete:
+            status = COMPLETE
+        try:
+            is_still = status == COMPLETE and (not self._recording.has_key or await self._is_still())
+        finally:
+            if status == COMPLETE and not is_still:
+                self._recording.forget_key()
+            written = self._write(status, error)
+        if status == COMPLETE:  # who has the answer has it in the journal, too
+            if (later := WRITTEN.get()) is not None and HOW.get().later:
+                later.append(written)
+            else:
+                await asyncio.wait([written])
+
+    def _write(self, status: str, error: BaseException | None) -> asyncio.Future[int]:
+        entry = self._recording.entry(status, error if isinstance(error, errors.ByzerError) else None)
+        written = self._store.add_here(entry, _attached(self._request), may_wait=HOW.get().later)
+        written.add_done_callback(self._written)
+        return written
+
+    def _written(self, done: asyncio.Future[int]) -> None:
+        if self._locked:
+            self._store.locks.give_back(self._locked)
+        if not done.cancelled() and isinstance(err := done.exception(), errors.JournalError):
+            JOURNAL.problem(self._asking, err)
+
+    async def _is_still(self) -> bool:
+        """Return whether the answer is of the model that was meant: the deployment may have been updated."""
+        recording, identity = self._recording, self._identity
+        if identity is None:
+            return False
+        if recording.model and not identity.members:
+            return recording.model == identity.digest
+        try:
+            found = await self._asking.identity(recording.alias, recording.dispatched or time.monotonic())
+        except errors.ByzerError:
+            return False
+        return found is not None and found.digest == identity.digest
+
+
+def _attached(request: Request) -> list[bytes]:
+    """Return the bytes of the media in a request."""
     from byzer_magic.journal import keys
 
-    status, is_still = INTERRUPTED, False
-    error: errors.ByzerError | None = None
-    try:
-        async with aclosing(send()) as items:  # type: ignore[type-var]  # a generator
-            async for item in items:
-                recording.add(item)
-                if isinstance(item, Complete):
-                    status = COMPLETE
-                yield item
-        status = COMPLETE
-        is_still = not recording.has_key or await _is_still(asking, alias, identity, recording.dispatched)
-    except errors.ByzerError as err:
-        status, error = FAILED, err
-        raise
-    finally:
-        if status == COMPLETE and not is_still:
-            recording.forget_key()
-        done = store.add(recording.entry(status, error), [item.data for item in keys.media_of(request) if item.data])
-        if status == COMPLETE:  # who has the answer has it in the journal, too
-            try:
-                await asyncio.wrap_future(done)
-            except errors.JournalError as err:
-                JOURNAL.problem(asking, err)
-
-
-async def _is_still(asking: Asking, alias: str, identity: ModelIdentity | None, since: float | None) -> bool:
-    """Return whether a deployment is, since its dispatch, the model that was meant: it may have been updated."""
-    try:
-        found = await asking.identity(alias, since or time.monotonic())
-    except errors.ByzerError:
-        return False
-    return found is not None and identity is not None and found.digest == identity.digest
+    return [item.data for item in keys.media_of(request) if item.data]
 
 
 async def kept(
@@ -293,8 +339,7 @@ async def kept(
     recording = Recording(replace(entry, at=at), request)
     for seconds, item in items:
         recording.add(item, seconds)
-    attached = [item.data for item in keys.media_of(request) if item.data]
-    await asyncio.wrap_future(store.add(recording.entry(COMPLETE), attached))
+    await store.add_here(recording.entry(COMPLETE), _attached(request))
 
 
 def _entry(

@@ -22,8 +22,20 @@ class Recording:
         self._collector.start()
         self._pieces: list[Piece] = []
         self._worker: int | None = None
+        self.model = ""
+        """The digest of the model that answers, where the pool has said it."""
         self.dispatched: float | None = None
         """When it was heard that the request was dispatched, by `time.monotonic`."""
+
+    @property
+    def alias(self) -> str:
+        """Return what was asked."""
+        return self._entry.alias
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all of the response has arrived."""
+        return self._collector.complete
 
     @property
     def has_key(self) -> bool:
@@ -41,7 +53,7 @@ class Recording:
             return
         self._collector.add(item)
         if isinstance(item, Dispatched):
-            self._worker, self.dispatched = item.worker, time.monotonic()
+            self._worker, self.model, self.dispatched = item.worker, item.model, time.monotonic()
         elif not isinstance(item, Waiting | Complete):
             self._pieces.append((round(self._collector.seconds, 4), item))
 

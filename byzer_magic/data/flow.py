@@ -7,10 +7,11 @@ error is its value. What is no row's own (no such deployment, a wrong key) ends 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from byzer_magic import errors
 from byzer_magic.data.pace import Pace
@@ -48,8 +49,16 @@ def is_final(err: ByzerError) -> bool:
     return isinstance(err, FINAL) or (isinstance(err, LATER) and bool(err.details.get("final")))
 
 
-Ask = Callable[[Sequence[Row]], Awaitable[list[Any]]]
-"""Returns for each row its value, or the error in its place."""
+class Answered(NamedTuple):
+    """The answers to rows."""
+
+    values: list[Any]
+    """For each row its value, or the error in its place."""
+    written: asyncio.Future[Any] | None = None
+    """Done when they are in the journal, until which the rows are not; None where nothing has to be waited for."""
+
+
+Ask = Callable[[Sequence[Row]], Awaitable[Answered]]
 
 
 class Sink(Protocol):
@@ -105,6 +114,8 @@ class Flow:
         """The rows of each group that the sink does not have yet."""
         self._handed = 0
         """The rows that the sink has."""
+        self._writing: set[asyncio.Future[Any]] = set()
+        """What rows wait for that are answered; others are asked about meanwhile."""
         self._closed = False
         self._failure: ByzerError | None = None
         """What the last rows have failed with."""
@@ -122,6 +133,8 @@ class Flow:
                 for _worker in range(count):
                     group.create_task(self._work())
         finally:
+            if self._writing:
+                await asyncio.wait(self._writing)
             self._closed = True
         if self.error is None and self._same > 1 and self._same == self._sums.done:
             self.error = self._failure
@@ -149,10 +162,14 @@ class Flow:
             self._taken += 1
             self._sizes[number] = len(rows)
             reserved = await self._afford(rows)
-            values = None if reserved is None else await self._values(rows)
+            answered = None if reserved is None else await self._answered(rows)
             if self._budget is not None and reserved is not None:
                 self._budget.settle(reserved)
-            self._put(number, values)
+            if answered is None or answered.written is None or answered.written.done():
+                self._put(number, answered)
+            else:
+                self._writing.add(answered.written)
+                answered.written.add_done_callback(functools.partial(self._written, number, answered))
 
     async def _turn(self, *, new: bool) -> bool:
         """Wait until a request may be sent; return whether it still should."""
@@ -160,7 +177,7 @@ class Flow:
             now = self._clock()
             if pause := self._pace.wait(now):
                 await self._sleep(min(pause, LOOK_SECONDS))
-            elif self._pace.has_room(now) and not (new and self._is_ahead):
+            elif self._pace.has_room(now) and not (new and (self._is_ahead or len(self._writing) >= self._pace.most)):
                 return True
             else:
                 await self._changed()
@@ -197,17 +214,17 @@ class Flow:
             await self._changed()
         return self._budget.reserve(expected)
 
-    async def _values(self, rows: Sequence[Row]) -> list[Any] | None:
-        """Return the values of rows, errors among them; None where they are not answered."""
+    async def _answered(self, rows: Sequence[Row]) -> Answered | None:
+        """Return the answers to rows, errors among them; None where they are not answered."""
         lost = 0
         while self._pace.has_room(self._clock()) or await self._turn(new=False):
             sent = self._pace.begin(self._clock())
             try:
-                values = await self._ask(rows)
+                answered = await self._ask(rows)
             except Exception as err:  # noqa: BLE001 - it is the value of its row, whatever it is
                 pause = self._after(err, sent, lost)
                 if pause is None:
-                    return None if isinstance(err, ByzerError) and is_final(err) else [err] * len(rows)
+                    return None if isinstance(err, ByzerError) and is_final(err) else Answered([err] * len(rows))
                 lost += isinstance(err, errors.WorkerLost)
                 await self._sleep(pause)
             except BaseException:  # the run is cancelled
@@ -215,7 +232,7 @@ class Flow:
                 raise
             else:
                 self._pace.ended()
-                return values
+                return answered
         return None
 
     def _after(self, err: Exception, sent: float, lost: int) -> float | None:
@@ -246,9 +263,14 @@ class Flow:
 
     # ---- values in the order of the rows
 
-    def _put(self, number: int, values: list[Any] | None) -> None:
+    def _written(self, number: int, answered: Answered, done: asyncio.Future[Any]) -> None:
+        self._writing.discard(done)
+        self._put(number, answered)
+
+    def _put(self, number: int, answered: Answered | None) -> None:
         if self._closed:
             return
+        values = None if answered is None else answered.values
         for value in values or ():
             self._judge(value)
         self._early[number] = values

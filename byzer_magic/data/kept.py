@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
@@ -51,7 +52,7 @@ class Kept:
     @property
     def how(self) -> How:
         """Return how the requests of a row go with the journal: equal ones have one answer."""
-        return How(store=self.journal, sample=0, fresh=self._fresh, once=True)
+        return How(store=self.journal, sample=0, fresh=self._fresh, once=True, later=True)
 
     def key(self, request: Request) -> str:
         """Return the key of the answer to a request."""
@@ -108,6 +109,11 @@ class _ByText:
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
+
+    def add_here(self, entry: Entry, attached: Sequence[bytes] = (), *, may_wait: bool = False) -> asyncio.Future[int]:
+        """Write the entries, as `add`; the future belongs to the running event loop."""
+        del may_wait  # its request waits for them
+        return asyncio.wrap_future(self.add(entry, attached))
 
     def add(self, entry: Entry, attached: Sequence[bytes] = ()) -> Future[int]:
         """Write the entries; the future is that of the last one, and they are committed in their order."""

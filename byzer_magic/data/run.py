@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import pickle
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from byzer_magic.catalog import prices
@@ -17,7 +17,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.data import table
 from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
-from byzer_magic.data.flow import Flow
+from byzer_magic.data.flow import Answered, Flow
 from byzer_magic.data.kept import Kept, kept_for
 from byzer_magic.data.pace import Pace
 from byzer_magic.data.rows import Row, Rows, names_of
@@ -105,31 +105,37 @@ class Run:
                 found.append(self.asker.request(row))
         return [request for request, known in zip(found, self.known(found), strict=True) if not known]
 
-    async def _ask(self, rows: Sequence[Row]) -> list[Any]:
-        async with self._alone(rows):
-            values = await self.asker.ask(rows)
-        return [value if isinstance(value, Exception) else self.shape.split(value) for value in values]
+    async def _ask(self, rows: Sequence[Row]) -> Answered:
+        names = await self._alone(rows)
+        with journaling.giving_later() as later:
+            answered: set[Row] = set()
+            try:
+                values = await self.asker.ask(rows)
+                answered = names
+            finally:
+                written = _all_of(later)
+                if written is None:
+                    self._end(names, answered)
+                else:
+                    written.add_done_callback(lambda _done: self._end(names, answered))
+        cells = [value if isinstance(value, Exception) else self.shape.split(value) for value in values]
+        return Answered(cells, written)
 
-    @contextlib.asynccontextmanager
-    async def _alone(self, rows: Sequence[Row]) -> AsyncIterator[None]:
-        """Wait while equal rows are asked about: their answers will be in the journal."""
+    async def _alone(self, rows: Sequence[Row]) -> set[Row]:
+        """Wait while equal rows are asked about, and return the names of the others."""
         if self.kept is None:
-            yield
-            return
+            return set()
         names = set(map(_name, rows))
         while (running := next((found for name in names if (found := self._asked.get(name))), None)) is not None:
             await asyncio.wait([running])
             names -= running.result()
-        ended = asyncio.get_running_loop().create_future()
-        self._asked |= dict.fromkeys(names, ended)
-        answered: set[Row] = set()
-        try:
-            yield
-            answered = names
-        finally:
-            for name in names:
-                del self._asked[name]
-            ended.set_result(answered)
+        self._asked |= dict.fromkeys(names, asyncio.get_running_loop().create_future())
+        return names
+
+    def _end(self, names: set[Row], answered: set[Row]) -> None:
+        """Let rows go on that have waited for equal ones, of which these are answered."""
+        for running in {self._asked.pop(name) for name in names}:
+            running.set_result(answered)
 
     async def run(self) -> None:
         """Ask about all rows, or until the run ends early."""
@@ -169,6 +175,13 @@ async def prepared(manager: Manager, alias: str, frame: Any, wanted: Wanted, *, 
     price = (await manager.price(alias)).price if priced or wanted.budget is not None else None
     kept = await kept_for(manager, alias, fresh=wanted.fresh, folder=wanted.folder) if wanted.journal else None
     return Run(manager, alias, frame, wanted, stat, question, price, kept)
+
+
+def _all_of(written: list[asyncio.Future[int]]) -> asyncio.Future[Any] | None:
+    """Return what is done when all answers are in the journal; None where there is none to wait for."""
+    if len(written) < 2:
+        return written[0] if written else None
+    return asyncio.gather(*written, return_exceptions=True)
 
 
 def _name(row: Row) -> Row:

@@ -35,16 +35,21 @@ class Locks(ABC):
     def give_back(self, keys: Iterable[str]) -> None:
         """Give locks back that were taken."""
 
-    @asynccontextmanager
-    async def held(self, keys: Sequence[str]) -> AsyncIterator[list[str]]:
-        """Hold locks during the block, of those of some keys that no other process has; wait until there is one.
+    async def taken(self, keys: Sequence[str]) -> list[str]:
+        """Take the locks that no other process has, and return their keys; wait until there is one.
 
         Args:
             keys: see `keys.key_of`.
         """
         until = time.monotonic() + LONGEST_SECONDS
-        while not (taken := await self.take(keys)) and time.monotonic() < until:  # noqa: ASYNC110 - of another process
+        while not (found := await self.take(keys)) and time.monotonic() < until:  # noqa: ASYNC110 - of another process
             await asyncio.sleep(POLL_SECONDS)
+        return found
+
+    @asynccontextmanager
+    async def held(self, keys: Sequence[str]) -> AsyncIterator[list[str]]:
+        """Hold locks during the block, as `taken` takes them; those of all keys where another process never ends."""
+        taken = await self.taken(keys)
         try:
             yield taken or [*keys]
         finally:

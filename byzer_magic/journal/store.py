@@ -26,6 +26,7 @@ from byzer_magic.journal.bounds import MEDIA, Bounds
 from byzer_magic.journal.connecting import Following, connected, ignoring_busy, make, unusable
 from byzer_magic.journal.entry import COMPLETE, Entry
 from byzer_magic.journal.key_locks import KeyLocks
+from byzer_magic.journal.looking import LookUps
 from byzer_magic.journal.media_files import MediaFiles
 from byzer_magic.journal.shared import SharedJournal
 from byzer_magic.journal.writing import Writer
@@ -50,6 +51,7 @@ class Store(SharedJournal):
         self._bounds = bounds
         self._reading = Following(self.path)
         self._lock = threading.Lock()
+        self._look_ups = LookUps(self.look_now)
         self._writer = Writer(self.path, self.media, self._written)
         self._added = 0
 
@@ -89,13 +91,7 @@ class Store(SharedJournal):
         return self._writer.add(entry, attached)
 
     def add_here(self, entry: Entry, attached: Sequence[bytes] = (), *, may_wait: bool = False) -> asyncio.Future[int]:
-        """Write an entry soon, as `add`; the future belongs to the running event loop.
-
-        Args:
-            entry: as it came about.
-            attached: the bytes of media in the request.
-            may_wait: whether it is not urgent, so that others which come soon are committed with it.
-        """
+        """Write an entry soon; see `SharedJournal.add_here`."""
         return self._writer.add_here(entry, attached, may_wait=may_wait)
 
     def close(self) -> None:
@@ -123,12 +119,25 @@ class Store(SharedJournal):
         except FileNotFoundError:
             return None
 
+    async def look(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the newest complete answers of several keys; see `Answers.look`."""
+        return await self._look_ups.look(keys)
+
+    def look_now(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the newest complete answers of several keys; see `Answers.look_now`."""
+        found: dict[str, Entry] = {}
+        for some, marks in _groups(keys):
+            query = f"SELECT * FROM entries WHERE status = ? AND key IN ({marks}) ORDER BY id"  # noqa: S608 - marks only
+            newest = {row["key"]: row for row in self._raw(query, (COMPLETE, *some))}
+            for entry in rows.readable(newest.values()):
+                with contextlib.suppress(FileNotFoundError):
+                    found[entry.key] = self.whole(entry)
+        return found
+
     def has(self, keys: Sequence[str]) -> set[str]:
         """Return those of several keys that have a complete answer; see `Answers.has`."""
         found: set[str] = set()
-        for start in range(0, len(keys), AT_ONCE):
-            some = keys[start : start + AT_ONCE]
-            marks = ",".join("?" * len(some))
+        for some, marks in _groups(keys):
             query = f"SELECT DISTINCT key FROM entries WHERE status = ? AND key IN ({marks})"  # noqa: S608 - marks only
             found |= {row["key"] for row in self._raw(query, (COMPLETE, *some))}
         return found
@@ -266,6 +275,13 @@ class Store(SharedJournal):
                 if writing.execute("SELECT 1 FROM media WHERE digest = ?", (digest,)).fetchone() is None:
                     self.media.delete([digest])
         return removed
+
+
+def _groups(keys: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield the keys of each query, and its placeholders for them."""
+    for start in range(0, len(keys), AT_ONCE):
+        some = keys[start : start + AT_ONCE]
+        yield some, ",".join("?" * len(some))
 
 
 def _where(text: str, given: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from byzer_magic.client.journaling import SCOPE
 from byzer_magic.client.ledger import LEDGER, Cell
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.journal.entry import Origin
 from byzer_magic.widgets.context import cell_of
 

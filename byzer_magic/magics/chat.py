@@ -19,6 +19,7 @@ from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.ledger import LEDGER
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.client.sessions import Sessions
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
@@ -55,7 +56,7 @@ class Chats:
             CommandError: the prompt is missing, or an expression in it cannot be evaluated.
             RequestError: the response is incomplete; the part received is shown and kept.
         """
-        origin = journaling.SCOPE.origin  # also of a recording that is answered while another cell runs
+        origin = SCOPE.origin  # also of a recording that is answered while another cell runs
         with journaling.using(journaling.How(fresh=item.fresh, sample=item.sample, origin=origin)), LEDGER.holding():
             self._chat(manager, item, prompt)
 

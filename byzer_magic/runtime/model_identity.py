@@ -36,6 +36,11 @@ class About:
         self._plan = plan
         self._known: tuple[Plan, ModelIdentity] | None = None
 
+    @property
+    def digest(self) -> str:
+        """Return which model this is, where that has been asked; else an empty text: hashing takes a while."""
+        return self._known[1].digest if self._known is not None and self._known[0] is self._plan() else ""
+
     async def model(self, _nothing: None) -> AsyncIterator[ModelIdentity]:
         """Yield which model this is."""
         plan = self._plan()

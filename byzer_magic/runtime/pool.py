@@ -220,15 +220,15 @@ class Pool:
                     self._admission, ticket, self._metrics.ended, judges=self._plan.backend.info.local
                 ) as worker:
                     queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
-                    dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
+                    is_told = False
                     if self._capabilities is not checked:
                         self._check_capability(request)
                     answer = gathering.items(self._limits.counted(ticket, self._answer(worker, capability, request)))
                     async with aclosing(answer) as chunks:  # type: ignore[type-var]  # async generators all
                         async for chunk in chunks:
-                            if dispatched is not None:  # together with the first chunk: one message on the socket
-                                yield dispatched
-                                dispatched = None
+                            if not is_told:  # together with the first chunk: one message on the socket
+                                yield Dispatched(worker, queued, request_id, self._about.digest)
+                                is_told = True
                             yield chunk
         except TimeoutError as err:
             for chunk in gathering.rest():

@@ -11,8 +11,9 @@ import pytest
 import byzer_magic as bz
 from byzer_magic import errors
 from byzer_magic.client import journaling
-from byzer_magic.client.journaling import SCOPE, How
+from byzer_magic.client.journaling import How
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.journal.entry import Origin
 from byzer_magic.journal.store import Store

@@ -17,6 +17,7 @@ from byzer_magic.client import journaling
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.messages import to_messages
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.log import get_logger
@@ -59,7 +60,7 @@ class Window:
         self._context = context
         self._send = send
         self._keep = keep
-        self._origin = journaling.SCOPE.origin
+        self._origin = SCOPE.origin
         self.alias = alias
         self.session = session or self._new_name()
         self._seen = context.sessions.get(self.session, [])

@@ -10,8 +10,9 @@ import pytest
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client.journaling import JOURNAL, SCOPE
+from byzer_magic.client.journaling import JOURNAL
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.errors import CommandError
 from byzer_magic.journal import tape

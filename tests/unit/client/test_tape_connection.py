@@ -20,10 +20,10 @@ from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client import current, structured
-from byzer_magic.client.journaling import SCOPE
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
 from byzer_magic.client.replaying import REPLAY
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.client.tape_connection import paced
 from byzer_magic.client.typed import Typed
 from byzer_magic.commands.parser import parse, split

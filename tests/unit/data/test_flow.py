@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from byzer_magic import errors
 from byzer_magic.data import flow
-from byzer_magic.data.flow import Flow
+from byzer_magic.data.flow import Answered, Flow
 from byzer_magic.data.pace import Pace
 from byzer_magic.data.rows import Row
 from byzer_magic.data.sums import Sums
@@ -91,13 +91,13 @@ class Trial:
             rows, self.ask, self.kept, self.pace, self.sums, at_once=at_once, clock=self.clock, sleep=self.clock.sleep
         )
 
-    async def ask(self, rows: Sequence[Row]) -> list[Any]:
+    async def ask(self, rows: Sequence[Row]) -> Answered:
         self.in_flight += 1
         self.highest = max(self.highest, self.in_flight)
         try:
             self.asked += [row[0] for row in rows]
             await self.clock.sleep(self._seconds(rows[0][0]))
-            return [self._answer(row[0]) for row in rows]
+            return Answered([self._answer(row[0]) for row in rows])
         finally:
             self.in_flight -= 1
 
