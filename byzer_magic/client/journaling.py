@@ -8,6 +8,7 @@ the cell again gives the same ones.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,11 +22,12 @@ from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.capabilities import method_for
-from byzer_magic.client.recording import Recording
+from byzer_magic.client.recording import Keeping, Recording, attached_to
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.client.scope import SCOPE
 from byzer_magic.i18n import gettext as _
-from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Origin, Piece
+from byzer_magic.journal import keys
+from byzer_magic.journal.entry import COMPLETE, Entry, Origin, Piece
 from byzer_magic.log import get_logger
 from byzer_magic.results.pace import Pace
 from byzer_magic.types import Dispatched, FromJournal, Request, Routed
@@ -204,8 +206,6 @@ async def asked(
     Raises:
         ByzerError: the response is incomplete; what has arrived is in the journal.
     """
-    from byzer_magic.journal import keys
-
     how = HOW.get()
     canonical = keys.canonical(request)
     sample = sample_of(alias, request, canonical)
@@ -219,7 +219,10 @@ async def asked(
                 yield item
             return
         recording = Recording(_entry(alias, request, canonical, sample, request_id, identity, key), request)
-        keeping = _Keeping(asking, store, request, identity, recording, locked)
+        keeping = Keeping(
+            recording, store, locked, identity, later=WRITTEN.get() if how.later else None,
+            identify=asking.identity, problem=functools.partial(JOURNAL.problem, asking),
+        )  # fmt: skip
         locked = []
         async with keeping, aclosing(send()) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
@@ -237,75 +240,6 @@ def _items_of(known: Entry) -> Iterator[Any]:
         yield worker
     for _seconds, item in known.pieces:
         yield item
-
-
-class _Keeping:
-    """Writes a response down when its block ends, however it ends, and gives locks back when it is written."""
-
-    def __init__(
-        self,
-        asking: Asking,
-        store: SharedJournal,
-        request: Request,
-        identity: ModelIdentity | None,
-        recording: Recording,
-        locked: list[str],
-    ) -> None:
-        self._asking, self._store, self._request, self._identity = asking, store, request, identity
-        self._recording, self._locked = recording, locked
-
-    async def __aenter__(self) -> None:
-        """Nothing is written before there is a response."""
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        status, is_still = INTERRUPTED, False
-        if isinstance(error, errors.ByzerError):
-            status = FAILED
-        elif error is None or self._recording.complete:
-            status = COMPLETE
-        try:
-            is_still = status == COMPLETE and (not self._recording.has_key or await self._is_still())
-        finally:
-            if status == COMPLETE and not is_still:
-                self._recording.forget_key()
-            written = self._write(status, error)
-        if status == COMPLETE:  # who has the answer has it in the journal, too
-            if (later := WRITTEN.get()) is not None and HOW.get().later:
-                later.append(written)
-            else:
-                await asyncio.wait([written])
-
-    def _write(self, status: str, error: BaseException | None) -> asyncio.Future[int]:
-        entry = self._recording.entry(status, error if isinstance(error, errors.ByzerError) else None)
-        written = self._store.add_here(entry, _attached(self._request), may_wait=HOW.get().later)
-        written.add_done_callback(self._written)
-        return written
-
-    def _written(self, done: asyncio.Future[int]) -> None:
-        if self._locked:
-            self._store.locks.give_back(self._locked)
-        if not done.cancelled() and isinstance(err := done.exception(), errors.JournalError):
-            JOURNAL.problem(self._asking, err)
-
-    async def _is_still(self) -> bool:
-        """Return whether the answer is of the model that was meant: the deployment may have been updated."""
-        recording, identity = self._recording, self._identity
-        if identity is None:
-            return False
-        if recording.model and not identity.members:
-            return recording.model == identity.digest
-        try:
-            found = await self._asking.identity(recording.alias, recording.dispatched or time.monotonic())
-        except errors.ByzerError:
-            return False
-        return found is not None and found.digest == identity.digest
-
-
-def _attached(request: Request) -> list[bytes]:
-    """Return the bytes of the media in a request."""
-    from byzer_magic.journal import keys
-
-    return [item.data for item in keys.media_of(request) if item.data]
 
 
 async def kept(
@@ -331,15 +265,13 @@ async def kept(
     Raises:
         JournalError: it cannot be written.
     """
-    from byzer_magic.journal import keys
-
     canonical, identity = keys.canonical(request), await asking.identity(alias)
     key = keys.key_of(identity.digest, canonical) if identity else ""
     entry = _entry(alias, request, canonical, 0, request_id, identity, key)
     recording = Recording(replace(entry, at=at), request)
     for seconds, item in items:
         recording.add(item, seconds)
-    await store.add_here(recording.entry(COMPLETE), _attached(request))
+    await store.add_here(recording.entry(COMPLETE), attached_to(request))
 
 
 def _entry(
@@ -352,8 +284,6 @@ def _entry(
     key: str,
 ) -> Entry:
     """Return the entry of a request that is sent now."""
-    from byzer_magic.journal import keys
-
     return Entry(
         key=key, asked=keys.key_of(f"alias {alias}", canonical, sample), sample=sample,
         at=time.time(),  # a date
@@ -371,8 +301,6 @@ async def is_known(asking: Asking, alias: str, request: Request) -> bool:
         alias: the deployment, without an adapter.
         request: what may be asked, with its adapter.
     """
-    from byzer_magic.journal import keys
-
     how, store = HOW.get(), store_for(asking)
     if store is None or how.fresh or not how.read or (identity := await asking.identity(alias)) is None:
         return False
@@ -383,8 +311,6 @@ async def is_known(asking: Asking, alias: str, request: Request) -> bool:
 
 def sample_of(alias: str, request: Request, canonical: bytes, *, count: bool = True) -> int:
     """Return which of several answers to a request is meant, and count it."""
-    from byzer_magic.journal import keys
-
     if (sample := HOW.get().sample) is not None:
         return sample
     return 0 if keys.is_repeatable(request) or not HOW.get().read else SCOPE.next_sample(alias, canonical, count=count)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from byzer_magic import errors
 from byzer_magic.client.collect import Complete, collector_for
-from byzer_magic.journal.entry import Entry, Piece
+from byzer_magic.journal import keys
+from byzer_magic.journal.entry import COMPLETE, FAILED, INTERRUPTED, Entry, Piece
 from byzer_magic.types import Dispatched, Request, Waiting
+
+if TYPE_CHECKING:
+    from byzer_magic.journal.shared import SharedJournal
+    from byzer_magic.runtime.transport.messages import ModelIdentity
 
 
 class Recording:
     """What has arrived of one response, with its times."""
 
     def __init__(self, entry: Entry, request: Request) -> None:
+        self.request = request
         self._entry = entry
         self._collector = collector_for(entry.alias, request)
         self._collector.start()
@@ -65,3 +74,72 @@ class Recording:
             ttft=timings.first_token, total=timings.total, queued=timings.queued, worker=self._worker, status=status,
             error=errors.to_wire(error) if error else None,
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Keeping:
+    """Writes a response down when its block ends, however it ends, and gives locks back when it is written."""
+
+    recording: Recording
+    store: SharedJournal
+    locked: list[str]
+    """The keys whose locks are held."""
+    meant: ModelIdentity | None
+    """The model that was to answer."""
+    later: list[asyncio.Future[int]] | None
+    """Takes what is done when the answer is committed, where this block does not wait for it."""
+    identify: Callable[[str, float | None], Awaitable[ModelIdentity | None]]
+    """Returns which model an alias is, not before a time."""
+    problem: Callable[[errors.JournalError], object]
+    """Called where it cannot be written."""
+
+    async def __aenter__(self) -> None:
+        """Nothing is written before there is a response."""
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        status, is_still = INTERRUPTED, False
+        if isinstance(error, errors.ByzerError):
+            status = FAILED
+        elif error is None or self.recording.complete:
+            status = COMPLETE
+        try:
+            is_still = status == COMPLETE and (not self.recording.has_key or await self._is_still())
+        finally:
+            if status == COMPLETE and not is_still:
+                self.recording.forget_key()
+            written = self._write(status, error if isinstance(error, errors.ByzerError) else None)
+        if status == COMPLETE:  # who has the answer has it in the journal, too
+            if self.later is not None:
+                self.later.append(written)
+            else:
+                await asyncio.wait([written])
+
+    def _write(self, status: str, error: errors.ByzerError | None) -> asyncio.Future[int]:
+        entry, attached = self.recording.entry(status, error), attached_to(self.recording.request)
+        written = self.store.add_here(entry, attached, may_wait=self.later is not None)
+        written.add_done_callback(self._written)
+        return written
+
+    def _written(self, done: asyncio.Future[int]) -> None:
+        if self.locked:
+            self.store.locks.give_back(self.locked)
+        if not done.cancelled() and isinstance(err := done.exception(), errors.JournalError):
+            self.problem(err)
+
+    async def _is_still(self) -> bool:
+        """Return whether the answer is of the model that was meant: the deployment may have been updated."""
+        recording, meant = self.recording, self.meant
+        if meant is None:
+            return False
+        if recording.model and not meant.members:  # a route's members may be updated without it
+            return recording.model == meant.digest
+        try:
+            found = await self.identify(recording.alias, recording.dispatched or time.monotonic())
+        except errors.ByzerError:
+            return False
+        return found is not None and found.digest == meant.digest
+
+
+def attached_to(request: Request) -> list[bytes]:
+    """Return the bytes of the media in a request."""
+    return [item.data for item in keys.media_of(request) if item.data]

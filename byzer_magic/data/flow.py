@@ -1,7 +1,8 @@
 """The stream of rows through a model: rows in, a window of them in flight, values out in the order of the rows.
 
-No more than a window of rows is held at a time: the requests in flight, and what has come before its turn. A row's
-error is its value. What is no row's own (no such deployment, a wrong key) ends the run; no answer is lost.
+A row that is answered is done when it is in the journal; others are asked about meanwhile. No more than a window of rows
+is held at a time: the requests in flight, and what has come before its turn. A row's error is its value. What is no
+row's own (no such deployment, a wrong key) ends the run; no answer is lost.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class Flow:
             now = self._clock()
             if pause := self._pace.wait(now):
                 await self._sleep(min(pause, LOOK_SECONDS))
-            elif self._pace.has_room(now) and not (new and (self._is_ahead or len(self._writing) >= self._pace.most)):
+            elif self._pace.has_room(now) and not (new and (self._is_ahead or self._is_unwritten)):
                 return True
             else:
                 await self._changed()
@@ -186,6 +187,11 @@ class Flow:
     @property
     def _is_ahead(self) -> bool:
         return (self._taken - self._given) * self._at_once >= max(WINDOW, 2 * self._pace.most * self._at_once)
+
+    @property
+    def _is_unwritten(self) -> bool:
+        """Return whether too many rows are not in the journal yet: a process that is killed loses them."""
+        return self._pace.in_flight + len(self._writing) >= 2 * self._pace.most
 
     async def _changed(self) -> None:
         """Wait until a request has ended."""

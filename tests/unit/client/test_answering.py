@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,11 +46,12 @@ class Slow(Interrupting):
         super().__init__()
         self.entries: list[Entry] = []
 
-    def add(self, entry: Entry, _attached: Sequence[bytes] = ()) -> Future[int]:
+    def add_here(self, entry: Entry, _attached: Sequence[bytes] = (), *, may_wait: bool) -> asyncio.Future[int]:
+        assert not may_wait
         self.entries.append(entry)
         if entry.status == COMPLETE:
             self.interrupt()
-        return Future()
+        return asyncio.get_running_loop().create_future()
 
 
 class Deployed(Interrupting):

@@ -46,10 +46,8 @@ class Clock:
         if quiet < 10:
             asyncio.get_running_loop().call_soon(self._tick, quiet + 1)
             return
+        self.now = max(self.now, self._sleepers[0][0])
         while self._sleepers and self._sleepers[0][0] <= self.now:
-            self._wake()
-        if self._sleepers:
-            self.now = self._sleepers[0][0]
             self._wake()
         self._runs = bool(self._sleepers)
         if self._runs:
@@ -79,13 +77,16 @@ class Trial:
 
     def __init__(
         self, count: int, answer: Callable[[int], Any], most: int = 8, seconds: Callable[[int], float] = lambda _: 1.0,
-        at_once: int = 1,
+        at_once: int = 1, writing: float = 0.0,
     ) -> None:  # fmt: skip
         self.clock, self.kept, self.pace = Clock(), Kept(), Pace(most)
         self.asked: list[int] = []
         self.in_flight = self.highest = 0
         self.sums = Sums(count, 0.0)
-        self._answer, self._seconds = answer, seconds
+        self._answer, self._seconds, self._writing = answer, seconds, writing
+        self._writes: set[asyncio.Task[None]] = set()
+        self.unwritten = 0
+        """The most rows that were answered and not written."""
         rows = ((number,) for number in range(count))
         self.flow = Flow(
             rows, self.ask, self.kept, self.pace, self.sums, at_once=at_once, clock=self.clock, sleep=self.clock.sleep
@@ -97,9 +98,16 @@ class Trial:
         try:
             self.asked += [row[0] for row in rows]
             await self.clock.sleep(self._seconds(rows[0][0]))
-            return Answered([self._answer(row[0]) for row in rows])
+            values = [self._answer(row[0]) for row in rows]
         finally:
             self.in_flight -= 1
+        if not self._writing:
+            return Answered(values)
+        task = asyncio.create_task(self.clock.sleep(self._writing))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        self.unwritten = max(self.unwritten, len(self._writes))
+        return Answered(values, task)
 
     def run(self) -> Trial:
         asyncio.run(self.flow.run())
@@ -116,6 +124,33 @@ def test_flow_keeps_the_order_and_asks_each_row_once(count: int, most: int, at_o
     assert sorted(trial.asked) == list(range(count))
     assert trial.highest <= most
     assert (trial.sums.done, trial.flow.error) == (count, None)
+
+
+def test_flow_asks_about_others_while_rows_are_written_and_counts_those_that_are() -> None:
+    trial = Trial(100, lambda number: number, writing=0.9)
+    trial.run()
+    assert trial.kept.values == list(range(100))
+    assert trial.clock.now == pytest.approx(13 + 0.9), "no request waits until another one's row is written"
+    trial = Trial(100, lambda number: number, writing=50.0)
+    trial.run()
+    assert trial.kept.values == list(range(100))
+    assert 8 < trial.unwritten <= 16, "it waits for a disk that does not keep up"
+
+
+def test_flow_that_is_interrupted_keeps_what_is_being_written() -> None:
+    trial = Trial(100, lambda number: number, most=4, writing=5.0)
+
+    async def interrupted() -> None:
+        running = asyncio.create_task(trial.flow.run())
+        await trial.clock.sleep(2.5)
+        assert trial.sums.done == 0, "a row that is not written is not done"
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(interrupted())
+    trial.flow.close()
+    assert trial.kept.values == [*range(8), *[None] * 92]
+    assert trial.sums.done == 8
 
 
 def test_flow_error_of_a_row_is_its_value() -> None:

@@ -36,3 +36,17 @@ def test_api_is_known_by_all_settings_but_secrets_and_patience() -> None:
 def test_route_has_its_members(tmp_path: Path) -> None:
     spec = DeploySpec(model="best", pretrained_model_type="route", infer_params={"route.to": "a,b"})
     assert of_plan(resolve(spec, {}, {})).members == ["a", "b"]
+
+
+async def test_digest_is_known_once_it_was_asked_for_until_the_plan_changes() -> None:
+    def plan(model: str) -> Plan:
+        params = {"saas.api_key": "sk-one-abcdef", "saas.model": model}
+        return resolve(DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=params), {}, {})
+
+    served = plan("gpt-4o")
+    about = About(lambda: served)
+    assert about.digest == ""
+    [found] = [item async for item in about.model(None)]
+    assert about.digest == found.digest
+    served = plan("gpt-4o-mini")
+    assert about.digest == "", "it is another model"
