@@ -1,8 +1,8 @@
 """The stream of rows through a model: rows in, a window of them in flight, values out in the order of the rows.
 
-A row that is answered is done when it is in the journal; others are asked about meanwhile. No more than a window of rows
-is held at a time: the requests in flight, and what has come before its turn. A row's error is its value. What is no
-row's own (no such deployment, a wrong key) ends the run; no answer is lost.
+A row that is answered is done when it is in the journal; others are asked about meanwhile. No more than a window of
+rows is held at a time: the requests in flight, and what has come before its turn. A row's error is its value. What is
+no row's own (no such deployment, a wrong key) ends the run; no answer is lost.
 """
 
 from __future__ import annotations
