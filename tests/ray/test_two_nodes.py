@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +18,12 @@ import pytest
 import byzer_magic
 from byzer_magic.errors import ConfigError
 from byzer_magic.gateway import sharing
+from byzer_magic.journal.purse import PurseFile
+from byzer_magic.journal.store import Store
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, Shell
 from tests.ray.machines import GPUS, Machines, machines, port_apart, provider_command
-from tests.servers.process import Process
+from tests.servers.process import Process, received
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(300)]
@@ -82,6 +86,46 @@ def test_node_of_another_version_is_told_so(pair: Machines, here: Shell, gguf: P
     assert expected in refused.stderr
     assert "llama_cpp" not in here("list").stdout
     other_package(pair, byzer_magic.__version__)  # as if it were installed there for the tests that follow
+
+
+MAPPING = """
+import os, sys
+import pandas as pd, ray.data
+import byzer_magic as bz
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+class There(ray.data.Dataset):
+    __module__ = "ray.data"
+
+    def map_batches(self, *how, **more):
+        return super().map_batches(*how, scheduling_strategy=NodeAffinitySchedulingStrategy(there, soft=False), **more)
+
+ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False)
+[there] = [each["NodeID"] for each in ray.nodes() if each["NodeManagerAddress"] == sys.argv[1]]
+rows, model = pd.DataFrame({"text": [f"row {number}" for number in range(40)]}), bz.model("m")
+dataset = ray.data.from_pandas(rows)
+dataset.__class__ = There
+model.map(rows[:10], "say:{text}!")
+found = model.map(dataset, "say:{text}!").to_pandas()
+again = model.map(rows, "say:{text}!")
+assert sorted(found.response) == sorted(again.response) == sorted(rows.text + "!")
+"""
+
+
+def test_rows_of_a_dataset_are_paid_once_and_from_one_purse_whatever_machine_asks(
+    pair: Machines, here: Shell, provider: Process
+) -> None:
+    """Ten rows are asked about on the first machine, the others on the second, and none on the first once more."""
+    store, before = Store.open(here.folder), received(provider)
+    purse = PurseFile(store.path)
+    purse.put(1.0, "USD", strict=True)
+    command = [sys.executable, "-c", MAPPING, pair.hosts[1]]
+    done = subprocess.run(command, env=here.env, cwd=here.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert received(provider) - before == store.count() == 40
+    found = purse.read()
+    assert found
+    assert (found.spent, found.held) == (pytest.approx(sum(entry.cost or 0.0 for entry in store.search())), 0.0)
 
 
 def test_workers_are_placed_and_restarted_where_they_are_wanted(
