@@ -19,7 +19,7 @@ from byzer_magic.client.model import Model
 from byzer_magic.data.frames import finished
 from byzer_magic.data.run import prepared
 from byzer_magic.data.wanted import Wanted
-from byzer_magic.errors import CommandError, JournalError
+from byzer_magic.errors import ByzerError, CommandError, JournalError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.journal.borrowed import BorrowedPurse, BorrowedStore, Line
 from byzer_magic.journal.bounds import Bounds
@@ -79,6 +79,12 @@ class Mapped:
             JournalOutOfReach: the user's machine does not respond.
             ByzerError: the reason of all rows.
         """
+        try:
+            return self._answered(batch)
+        except ByzerError as err:  # Ray Data shows the way that it has taken: what counts is what it says
+            raise err.with_traceback(None) from None
+
+    def _answered(self, batch: Any) -> Any:
         if self._line is not None:
             self._line.reach()
         manager = self._model.manager

@@ -26,7 +26,7 @@ CALL_SECONDS = 60.0
 TEND_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 """So long after the last call the process ends itself."""
-AT_ONCE = 100
+AT_ONCE = 32
 """Processes that are answered at the same time."""
 
 

@@ -112,8 +112,10 @@ def test_rows_are_not_asked_while_the_machine_of_the_user_is_out_of_reach(
     project = Project(folder="/project", host="here", node="here")
     mapped = datasets.Mapped(asked, Wanted(prompt="{text}"), project)
     for _batch in range(2):
-        with pytest.raises(errors.JournalOutOfReach, match="cannot be reached from here: it is off"):
+        with pytest.raises(errors.JournalOutOfReach, match="cannot be reached from here: it is off") as caught:
             mapped(pd.DataFrame({"text": ["a", "b"]}))
+        assert len(caught.traceback) == 2, "Ray Data shows all of it"
+        assert caught.value.__suppress_context__
     assert sent(asked) == []
     line.close()
 
