@@ -106,7 +106,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         _("Tokens"): f"{entry.usage.prompt_tokens} + {entry.usage.completion_tokens}" if entry.usage else "",
         _("Cost"): money(entry.cost, entry.currency),
         _("TTFT"): duration(entry.ttft),
-        _("Total"): duration(entry.total),
+        _("Total time"): duration(entry.total),
         _("Status"): _status(entry),
     }
 
