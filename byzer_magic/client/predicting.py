@@ -90,4 +90,5 @@ def predict(observed: Observed, spec: WhatIfSpec) -> WhatIf | None:
     return msgspec.structs.replace(
         found, measured=priced(found.measured), replayed=priced(found.replayed),
         predicted=None if found.predicted is None else priced(found.predicted),
+        in_turns=None if found.in_turns is None else priced(found.in_turns),
     )  # fmt: skip

@@ -56,6 +56,8 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     """With the workers that there are."""
     predicted: Figures | None = None
     """With the changes; None without any."""
+    in_turns: Figures | None = None
+    """Likewise, if requests on one worker take turns; None where that is the same, or is known: see `slowdown`."""
     traces: tuple[Trace, Trace, Trace | None]
     """Those of the three; times are those of the deployment's clock."""
     since: float
@@ -109,15 +111,20 @@ def what_if(
     arrivals = arrivals_of(trace, slower or 0.0)
     begun = _begun_with(trace, since)
     as_it_is = replay(arrivals, begun, slower or 0.0)
-    predicted = None
+    predicted = in_turns = None
     if scale_load != 1 or any(value is not None for value in (changes or {}).values()):
-        predicted = replay(scaled(arrivals, scale_load), begun.changed(**(changes or {})), slower or 0.0)
+        changed = begun.changed(**(changes or {}))
+        predicted = replay(scaled(arrivals, scale_load), changed, slower or 0.0)
+        if batches and slower is None:
+            in_turns = figures(replay(scaled(arrivals_of(trace, 1.0), scale_load), changed, 1.0), since)
     measured = figures(trace, since)
+    expected = None if predicted is None else figures(predicted, since)
     first = min(item.at for item in counted)
     return WhatIf(
         measured=measured,
         replayed=figures(as_it_is, since),
-        predicted=None if predicted is None else figures(predicted, since),
+        predicted=expected,
+        in_turns=in_turns if in_turns != expected else None,
         traces=(trace, as_it_is, predicted),
         since=first,
         scale_load=scale_load,

@@ -39,6 +39,8 @@ def rows(found: WhatIf, currency: str) -> list[dict[str, Any]]:
     ]
     if found.predicted is not None and found.traces[2] is not None:
         several.append((_("What if"), found.predicted, found.traces[2]))
+        if found.in_turns is not None:
+            several.append((_("What if, in turns"), found.in_turns, found.traces[2]))
     made = [{_("Case"): name} | _cells(figures, trace, currency) for name, figures, trace in several]
     empty = {name for name in made[0] if all(row[name] in ("", "0") for row in made)}
     return [{name: value for name, value in row.items() if name not in empty} for row in made]
@@ -72,7 +74,8 @@ def _span(ends: tuple[int, int]) -> str:
 
 def plain(found: WhatIf) -> dict[str, Any]:
     """Return the prediction as data for `--json`; its keys are the same in every language."""
-    several = {"measured": found.measured, "replayed": found.replayed, "predicted": found.predicted}
+    several = {"measured": found.measured, "replayed": found.replayed, "predicted": found.predicted,
+               "in_turns": found.in_turns}  # fmt: skip
     shown = {name: msgspec.to_builtins(figures) for name, figures in several.items() if figures is not None}
     return shown | {"slowdown": found.slowdown}
 
@@ -185,10 +188,12 @@ def _assumed(found: WhatIf, stat: ModelStat) -> Iterator[str]:
             "Assumed, as measured: each further request on a worker makes the others take {percent} longer than alone.",
             percent=f"{found.slowdown:.0%}",
         )
-    else:
+    elif found.in_turns is not None:
         yield _(
-            "Assumed: requests take as long as they took, however many a worker runs at once, which is the best case"
-            " for more of them: the data do not show how much they slow each other down."
+            "The data do not show how much requests on one worker slow each other down. Assumed: not at all (What if),"
+            " or as much as if they took turns (What if, in turns), which they nearly do without a GPU."
         )
+    else:
+        yield _("Assumed: requests take as long as they took, however many a worker runs at once.")
     if stat.local and found.predicted.workers[1] > found.replayed.workers[1]:
         yield _("Assumed: more workers do not slow each other down, and are loaded when they are needed.")

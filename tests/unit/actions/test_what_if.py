@@ -76,6 +76,13 @@ def test_what_if_shows_what_was_measured_replayed_and_predicted(shown: Any) -> N
     assert err.splitlines() == ["Assumed: the API answers more requests at once as fast as it answered these."]
 
 
+def test_what_if_of_an_engine_of_which_nothing_is_known_shows_both_ends(shown: Any) -> None:
+    out, err = shown("--num_workers 1 --worker_concurrency 4", local=True)
+    assert [row["Case"] for row in table(out)] == ["Measured", "Replayed", "What if", "What if, in turns"]
+    assert "The data do not show how much" in err
+    assert json.loads(shown("--num_workers 1 --worker_concurrency 4 --json", local=True)[0])["in_turns"]
+
+
 def test_what_if_without_changes_shows_how_good_a_replay_is(shown: Any) -> None:
     out, err = shown()
     assert [row["Case"] for row in table(out)] == ["Measured", "Replayed"]
@@ -126,7 +133,7 @@ def with_some(trace: Trace, *outcomes: str) -> Trace:
         (with_some(BUSY, "queued"), {}, "1 request was refused, gave up or has not ended"),
         (BUSY, {"limits": [LimitStat("tpm", 5, 100, "minute")]}, "(--tpm) is not replayed"),
         (BUSY, {"limits": [LimitStat("budget_usd", 5, 5, "deployment")]}, "The budget is used up"),
-        (BUSY, {"local": True}, "the data do not show how much they slow each other down."),
+        (BUSY, {"local": True}, "Assumed: requests take as long as they took"),
         (BUSY, {"local": True}, "more workers do not slow each other down"),
         (traced(Capacity(num_workers=2, worker_concurrency=4), 0.5), {"local": True}, "Assumed, as measured: each"),
     ],

@@ -49,6 +49,23 @@ def test_prediction_for_an_engine_that_batches() -> None:
     assert without.predicted.utilization > 1.2 * after.utilization, "as slow as with four on a worker"
 
 
+def test_prediction_for_an_engine_of_which_nothing_is_known_has_both_ends() -> None:
+    """One that has always had one request may take as long for four at once, or four times as long."""
+    arrivals = load(3, 300)
+    before, changes = traced(Capacity(num_workers=4), arrivals=arrivals), {"num_workers": 1, "worker_concurrency": 4}
+    found = what_if(before, changes, batches=True)
+    assert found
+    assert found.predicted
+    assert found.in_turns
+    for slowdown, expected in ((0.0, found.predicted), (1.0, found.in_turns)):
+        after = figures(traced(Capacity(num_workers=1, worker_concurrency=4), slowdown, arrivals), 0.0)
+        assert expected.wait_p99 == pytest.approx(after.wait_p99, abs=1e-6)
+    assert found.in_turns.wait_p99 > 5 + found.predicted.wait_p99
+    for known in (what_if(before, changes), what_if(before, {"num_workers": 5}, batches=True)):
+        assert known
+        assert known.in_turns is None, "an API is no engine; one request at a time on a worker slows no other"
+
+
 def test_figures_of_a_trace_worked_out_by_hand() -> None:
     requests = [
         TracedRequest(0.0, 0.0, 10.0, 0, "done"),
