@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import hashlib
 import pickle
 import time
@@ -17,7 +18,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.replaying import REPLAY
 from byzer_magic.data import table
 from byzer_magic.data.asking import Asker, Question, asker_for, shape_for
-from byzer_magic.data.flow import Answered, Flow
+from byzer_magic.data.flow import OWN, Answered, Flow
 from byzer_magic.data.kept import Kept, kept_for
 from byzer_magic.data.pace import Pace
 from byzer_magic.data.rows import Row, Rows, names_of
@@ -26,10 +27,15 @@ from byzer_magic.data.schema import Shape
 from byzer_magic.data.sums import Sums
 from byzer_magic.data.table import Table
 from byzer_magic.data.wanted import Wanted
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import BadRequest, ByzerError, CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Request, RowProgress
+
+OF_ITS_ROW = (*OWN, BadRequest)
+"""Why one row fails, an equal one would fail, too."""
+MOST_REFUSED = 1000
+"""Rows of which that is remembered."""
 
 
 class Run:
@@ -71,6 +77,8 @@ class Run:
         self.asker: Asker = asker_for(manager, alias, question, self.sums.response, kept)
         self._asked: dict[Row, asyncio.Future[set[Row]]] = {}
         """Rows in flight: an equal one waits, and finds the answer in the journal. The result has those answered."""
+        self._refused: dict[bytes | None, ByzerError] = {}
+        """Why rows have failed, by their digest: equal ones would, too."""
         self.shape: Shape = shape_for(question, wanted.out)
         table.check_names(self.shape, frame)
         self.table = Table(self.shape)
@@ -112,6 +120,9 @@ class Run:
             try:
                 values = await self.asker.ask(rows)
                 answered = names
+            except OF_ITS_ROW as err:
+                self._refuse(rows, err)
+                raise
             finally:
                 written = _all_of(later)
                 if written is None:
@@ -122,15 +133,29 @@ class Run:
         return Answered(cells, written)
 
     async def _alone(self, rows: Sequence[Row]) -> set[Row]:
-        """Wait while equal rows are asked about, and return the names of the others."""
+        """Wait while equal rows are asked about, and return the names of the others.
+
+        Raises:
+            ByzerError: an equal row has failed, for a reason that is its own.
+        """
         if self.kept is None:
             return set()
         names = set(map(_name, rows))
         while (running := next((found for name in names if (found := self._asked.get(name))), None)) is not None:
             await asyncio.wait([running])
             names -= running.result()
+        if self._refused and len(rows) == 1 and (err := self._refused.get(_digest(rows[0]))) is not None:
+            raise copy.copy(err)  # each row has its own
         self._asked |= dict.fromkeys(names, asyncio.get_running_loop().create_future())
         return names
+
+    def _refuse(self, rows: Sequence[Row], err: ByzerError) -> None:
+        """Remember why a row has failed that was asked about alone."""
+        if len(rows) > 1 or self.kept is None or (name := _digest(rows[0])) is None:
+            return
+        if len(self._refused) >= MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[name] = err
 
     def _end(self, names: set[Row], answered: set[Row]) -> None:
         """Let rows go on that have waited for equal ones, of which these are answered."""
@@ -189,12 +214,13 @@ def _name(row: Row) -> Row:
     try:
         hash(row)
     except TypeError:  # lists of documents, arrays of pixels
-        return (_digest(row),)
+        return (_digest(row) or id(row),)
     return row
 
 
-def _digest(row: Row) -> Any:
+def _digest(row: Row) -> bytes | None:
+    """Return what equal rows have in common, in a few bytes; None for one that cannot be written, and equals none."""
     try:
         return hashlib.blake2b(pickle.dumps(row), digest_size=16).digest()
-    except Exception:  # noqa: BLE001 - what cannot be written is equal to nothing
-        return id(row)
+    except Exception:  # noqa: BLE001 - whatever is in it
+        return None

@@ -253,6 +253,19 @@ def test_map_pays_no_row_twice() -> None:
 
 
 @pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("err", "asked", "failed"),
+    [(errors.ContentRefused("no"), 1, 6), (errors.DeadlineExceeded("late"), 1, 6), (errors.ProviderError("odd"), 2, 1)],
+)
+def test_equal_rows_fail_together_for_what_is_in_them(err: errors.ByzerError, asked: int, failed: int) -> None:
+    answers = iter([err])
+    equal = journaled(lambda _request: next(answers, "So."))
+    found = equal.map(pd.DataFrame({"text": ["same"] * 6}), "Say {text}", concurrency=6)
+    assert found.response_error.notna().sum() == failed
+    assert len(sent(equal)) == asked
+
+
+@pytest.mark.usefixtures("project")
 def test_map_asks_again_only_what_has_failed() -> None:
     texts = pd.DataFrame({"text": [f"text {number}" for number in range(50)]})
     first = journaled(lambda request: errors.BadRequest("no") if "7" in request.messages[-1].content else "yes")
