@@ -6,7 +6,7 @@ import asyncio
 import pickle
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,8 +47,11 @@ def ask(text: str, *, timeout: float | None = None, **options: Any) -> ChatReque
 
 async def refuse_streams(backend: Any) -> None:
     """Have the server refuse to stream: from then on the backend asks it for complete responses."""
-    [chunk] = await collect(backend, ask("streams:no hi"))
-    assert chunk.text == "Echo: hi"
+    while True:
+        with suppress(errors.DeadlineExceeded):  # of a backend whose deadline is near, on a busy machine
+            [chunk] = await collect(backend, ask("streams:no hi"))
+            assert chunk.text == "Echo: hi"
+            return
 
 
 async def collect(backend: Any, request: ChatRequest) -> list[ChatChunk]:

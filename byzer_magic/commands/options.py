@@ -192,7 +192,7 @@ def _check(opt: Option, value: Any) -> None:
                 name=opt.name, value=value, least=opt.minimum,
             )
         )  # fmt: skip
-    if opt.kind in ("int", "float") and value is not None and value > opt.maximum:
+    if opt.kind == "int" and value is not None and value > opt.maximum:
         raise CommandError(
             _(
                 "--{name} is {value}, which is above its maximum of {most}.",

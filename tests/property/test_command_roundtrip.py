@@ -53,7 +53,7 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
     if opt.choices:
         return st.sampled_from(list(opt.choices))
     numbers = {
-        "int": st.integers(min_value=int(opt.minimum or 0), max_value=10**9),
+        "int": st.integers(min_value=int(opt.minimum or 0), max_value=min(10**9, int(opt.maximum))),
         "float": st.floats(min_value=opt.minimum, allow_nan=False, allow_infinity=False),
         "duration": st.floats(min_value=opt.minimum, max_value=10**8),  # in seconds
         "bool": st.booleans(),

@@ -186,7 +186,7 @@ async def test_loads_measure_a_real_provider(url: str) -> None:
 async def test_load_that_mostly_fails_is_no_figure() -> None:
     async with session() as client:
         with pytest.raises(ConnectionError, match="requests failed"):
-            await loads.in_flight(raw_way(client, "http://127.0.0.1:9/v1"), seconds=0.05, flight=2)
+            await loads.in_flight(raw_way(client, "http://127.0.0.1:9/v1"), seconds=60, flight=2)
 
 
 async def test_streams_that_lack_tokens_are_no_figure() -> None:

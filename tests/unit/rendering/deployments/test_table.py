@@ -11,7 +11,7 @@ import pytest
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import COLUMNS
 from byzer_magic.rendering.deployments.history import History
-from byzer_magic.stat import ArmStat
+from byzer_magic.stat import ArmStat, Fleet, Followed
 from tests.fleets import fleet, ill, model, steady
 from tests.pages import Page
 
@@ -175,7 +175,10 @@ def test_snapshot_does_not_list_very_many_workers() -> None:
 
 
 def test_view_shows_the_age_of_stale_rows() -> None:
-    assert "no update for 14 s" in seen(fleet(model("a"), age=14)).rows["a"]["model"].html
+    now = time.monotonic()
+    found = Fleet({"a": Followed(model("a"), now - 14)})
+    shown = table.view(found, {}, (), (time.time(), now))
+    assert "no update for 14 s" in shown.rows["a"]["model"].html
 
 
 def test_view_renders_the_past_once_a_second() -> None:
