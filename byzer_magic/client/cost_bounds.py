@@ -32,6 +32,8 @@ SHORTEST = 16
 PER_BYTE = 0.5
 """Tokens of a byte of text, where it is not known: twice as many as English has."""
 LEAST_PER_BYTE = 0.25
+DENSER = 1.5
+"""How many times as many tokens other text may have: Chinese, or code, after English."""
 MEASURED_BYTES = 64
 """Shorter texts do not show how many tokens a byte has."""
 GROWTH = 1.5
@@ -85,7 +87,9 @@ class Lengths:
         self.usual = ordered[math.ceil(USUAL * len(ordered)) - 1] if ordered else 0
         """Tokens that no more than one answer in ten exceeds; 0 without one."""
         self.per_byte = min(1.0, max(LEAST_PER_BYTE, *rates)) if rates else PER_BYTE
-        """How many tokens a byte of text has at most."""
+        """Tokens of a byte of text, as in the answer that had most."""
+        self.most_per_byte = min(1.0, DENSER * self.per_byte) if rates else PER_BYTE
+        """Tokens that a byte of the next answer may have."""
         self.unseen = max((0, *(tokens - size for tokens, size in self._known)))
         """How many tokens an answer may have beside its text: what some models think is not shown."""
 
@@ -198,21 +202,22 @@ class Watch:
     def __init__(self, bound: CostBound, lengths: Lengths, room: float) -> None:
         self.room = room
         self._limited = bound.limited
-        self._per_byte, self._unseen = lengths.per_byte, lengths.unseen
+        self._rates = lengths.per_byte, lengths.most_per_byte
+        self._unseen = lengths.unseen
         self.counted = 0
         """Tokens so far: at least as many as the provider counts, if it counts as it did before."""
         self._began: float | None = None
-        self._ahead = 0.0
+        self._needed = 0.0
 
     @property
     def is_short(self) -> bool:
         """Return whether more is needed than is held."""
-        return not self._limited and self.counted + self._ahead > self.room
+        return not self._limited and self._needed > self.room
 
     @property
     def wanted(self) -> int:
         """Return for how many tokens money is to be held now."""
-        return math.ceil(GROWTH * (self.counted + self._ahead))
+        return math.ceil(GROWTH * self._needed)
 
     def add(self, size: int, reported: int, now: float) -> None:
         """Take note of how long the answer is.
@@ -226,6 +231,7 @@ class Watch:
             return
         if self._began is None:
             self._began = now
-        written = math.ceil(size * self._per_byte)
-        self.counted = max(reported, written + self._unseen)
-        self._ahead = max(AHEAD, AHEAD_SECONDS * written / max(SPEED_SECONDS, now - self._began))
+        known, most = (math.ceil(size * rate) for rate in self._rates)
+        self.counted = max(reported, known + self._unseen)
+        ahead = AHEAD_SECONDS * most / max(SPEED_SECONDS, now - self._began)
+        self._needed = max(reported, most + self._unseen) + max(AHEAD, ahead)
