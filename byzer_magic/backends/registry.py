@@ -8,6 +8,7 @@ backends/compatible.toml; `backends/local/<engine>` is the engine that `custom/a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -36,13 +37,19 @@ def saas_kinds() -> list[str]:
     return sorted(f"saas/{name}" for name in {*_files(), *compatible.load()})
 
 
-def _files() -> list[str]:
-    return [item.name for item in pkgutil.iter_modules(byzer_magic.backends.saas.__path__)]
+def _files() -> tuple[str, ...]:
+    return _modules(tuple(byzer_magic.backends.saas.__path__))
 
 
 def families() -> list[str]:
     """Return `custom/<family>` for every family of this package."""
-    return sorted(f"custom/{item.name}" for item in pkgutil.iter_modules(byzer_magic.backends.custom.__path__))
+    return [f"custom/{name}" for name in _modules(tuple(byzer_magic.backends.custom.__path__))]
+
+
+@functools.cache
+def _modules(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the modules in the folders of a package: a pool asks for its backend at each request."""
+    return tuple(sorted(item.name for item in pkgutil.iter_modules(folders)))
 
 
 def local() -> dict[str, type[Backend]]:

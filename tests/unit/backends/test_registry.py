@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
@@ -83,3 +84,11 @@ def test_require_hint_is_an_install_command() -> None:
     with pytest.raises(errors.MissingExtra) as caught:
         registry.require(info)
     assert "pip install 'byzer-magic[demo]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["saas/openai", "saas/groq", "custom/bge"])
+def test_class_is_found_again_without_reading_folders(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool looks for it at each request."""
+    first = registry.find(kind)
+    monkeypatch.delattr(pkgutil, "iter_modules")
+    assert registry.find(kind) is first
