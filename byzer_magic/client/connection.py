@@ -74,6 +74,7 @@ class Connection:
         self._models: WeakKeyDictionary[Link, tuple[str, str]] = WeakKeyDictionary()
         """The models, kind and title, that this is about."""
         self._identities: WeakKeyDictionary[Link, tuple[ModelIdentity | None, float]] = WeakKeyDictionary()
+        self._identifying: SingleFlight[ModelIdentity | None] = SingleFlight()
         """Which models they are, and when they said so."""
         self._connecting = threading.Lock()
         _connections[self._name] = self
@@ -83,6 +84,7 @@ class Connection:
         """The links look after themselves."""
         self._connecting = threading.Lock()
         self._linking.clear()
+        self._identifying.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _copy, (self._name,)
@@ -352,10 +354,17 @@ class Connection:
         """
         link = await self.link(alias)
         known = self._identities.get(link)
+        if known is not None and known[1] >= (time.monotonic() - IDENTITY_SECONDS if since is None else since):
+            return known[0]
+        if since is not None:  # one that is on its way may say what was before
+            return await self._identify(link, since)
+        return await self._identifying.do(alias, functools.partial(self._identify, link, since))
+
+    async def _identify(self, link: Link, since: float | None) -> ModelIdentity | None:
         now = time.monotonic()
-        if known is None or known[1] < (now - IDENTITY_SECONDS if since is None else since):
-            known = self._identities[link] = (await self._identified(link, since), now)
-        return known[0]
+        found = await self._identified(link, since)
+        self._identities[link] = found, now
+        return found
 
     async def _identified(self, link: Link, since: float | None) -> ModelIdentity | None:
         try:

@@ -115,7 +115,8 @@ class Keeping:
                 await asyncio.wait([written])
 
     def _write(self, status: str, error: errors.ByzerError | None) -> asyncio.Future[int]:
-        entry, attached = self.recording.entry(status, error), attached_to(self.recording.request)
+        entry = self.recording.entry(status, error)
+        attached = attached_to(self.recording.request) if keys.HASH in entry.request else []
         written = self.store.add_here(entry, attached, may_wait=self.later is not None)
         written.add_done_callback(self._written)
         return written

@@ -15,6 +15,8 @@ _SIMPLE = frozenset({str, int, float, bool, type(None)})
 """Most values: to find out that they are not a mapping takes longer than all else."""
 IGNORED = frozenset({"stream", "timeout"})
 """Fields of requests that do not change the answer."""
+HASH = '"sha256":'
+"""What is in the JSON of each request with media; nothing that a user writes is so there, since quotes are escaped."""
 
 
 def plain(request: Request) -> dict[str, Any]:
@@ -130,6 +132,8 @@ def _media_in(value: Any) -> Iterator[Media]:
 def _plain(value: Any) -> Any:
     if type(value) in _SIMPLE:
         return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Media):
         return _media(value)
     if isinstance(value, msgspec.Struct):
@@ -137,8 +141,6 @@ def _plain(value: Any) -> Any:
         return {name: item for name, item in found.items() if item is not None}
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
     return value
 
 

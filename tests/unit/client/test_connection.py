@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from byzer_magic.errors import CannotConnect
 from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.messages import ModelIdentity
 from byzer_magic.runtime.transport.protocol import Endpoint
 from byzer_magic.stat import ModelStat
 
@@ -111,3 +114,27 @@ async def test_name_with_a_colon_is_an_alias_before_it_is_an_adapter() -> None:
     }  # fmt: skip
     connection.learnt("qwen:pirate").add("no schema")
     assert connection.learnt("qwen") == {"no schema"}, "it is about the deployment"
+
+
+class Named:
+    """A link to a deployment that says which model it is."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def call(self, method: str) -> ModelIdentity:
+        assert method == "model"
+        self.calls += 1
+        await asyncio.sleep(0)
+        return ModelIdentity(str(self.calls), "saas/openai", "m")
+
+
+async def test_many_that_want_to_know_the_model_at_once_ask_once() -> None:
+    connection, link = Connection(), Named()
+    connection.keep("m", link)  # type: ignore[arg-type]
+    found = await asyncio.gather(*(connection.identity("m") for _ in range(64)))
+    assert (link.calls, {identity and identity.digest for identity in found}) == (1, {"1"})
+    old, new = await asyncio.gather(connection.identity("m"), connection.identity("m", time.monotonic()))
+    assert (old and old.digest, new and new.digest) == ("1", "2"), "not as it was before a time"

@@ -19,7 +19,7 @@ from byzer_magic.journal import rows
 from byzer_magic.journal.key_locks import KeyLocks
 from byzer_magic.journal.store import Store
 from byzer_magic.runtime.transport.messages import ModelIdentity
-from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Message
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Media, Message
 
 REQUEST = ChatRequest(messages=[Message("user", "Why?")], options={"temperature": 0})
 
@@ -50,9 +50,9 @@ class Updated:
         yield ChatChunk("Because.", finish="stop")
 
 
-async def answer(deployment: Updated, store: Store, how: How | None = None) -> str:
+async def answer(deployment: Updated, store: Store, how: How | None = None, request: ChatRequest = REQUEST) -> str:
     with journaling.using(how or How(store=store)):
-        items = journaling.asked(deployment, store, "m", REQUEST, "req_1", deployment.send)
+        items = journaling.asked(deployment, store, "m", request, "req_1", deployment.send)
         return "".join([item.text async for item in items if isinstance(item, ChatChunk)])
 
 
@@ -124,4 +124,13 @@ async def test_answer_that_cannot_be_written_is_given_and_said_once(
     for _time in range(2):
         assert await answer(deployment, store) == "Because."
     assert len(said) == 1
+    store.close()
+
+
+async def test_media_of_a_request_are_kept_and_nothing_that_looks_like_them(tmp_path: Path) -> None:
+    store, data = Store.open(tmp_path), b"picture" * 100
+    turns = [Message("user", [Media("image/png", data), {"type": "text", "text": '{"sha256": "what?"}'}])]
+    for messages in (turns, [Message("user", '{"sha256":"what?"}')]):
+        await answer(Updated("old"), store, request=ChatRequest(messages=messages))
+    assert [path.read_bytes() for path in (tmp_path / ".byzer" / "media").iterdir()] == [data]
     store.close()
