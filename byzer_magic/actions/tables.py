@@ -31,8 +31,10 @@ def map_rows(context: Context, item: specs.MapSpec) -> Any:
             _("Use --into NAME, and then NAME.write_parquet(FOLDER)."),
         )
     context.manager.ensure(item.ray_address)
+    stopped: list[bool] = []
     found = frames.map_rows(
-        context.manager, item.model, rows, dry_run=item.dry_run, prompt=item.prompt, out=item.out,
+        context.manager, item.model, rows, dry_run=item.dry_run,
+        interrupted=lambda: stopped.append(True), prompt=item.prompt, out=item.out,
         schema=_variable(context, item.schema, "schema") if item.schema else None,
         concurrency=item.concurrency, budget=item.budget, journal=not item.no_journal, fresh=item.fresh,
         system=item.system, image=item.image, audio=item.audio, documents=item.documents, timeout=item.timeout,
@@ -41,7 +43,10 @@ def map_rows(context: Context, item: specs.MapSpec) -> Any:
     if item.dry_run:
         context.output.text(str(found))
         return None
-    return _kept(context, item, found)
+    kept = _kept(context, item, found)
+    if stopped and context.namespace is None:
+        raise KeyboardInterrupt  # the rows so far are written; what a script has after this is not to go on with them
+    return kept
 
 
 def _kept(context: Context, item: specs.MapSpec, found: Any) -> Any:

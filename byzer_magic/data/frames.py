@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from byzer_magic.client.manager import Manager
@@ -15,7 +16,15 @@ from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.rendering import progress
 
 
-def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, **arguments: Any) -> Any:
+def map_rows(
+    manager: Manager,
+    alias: str,
+    rows: Any,
+    *,
+    dry_run: bool = False,
+    interrupted: Callable[[], object] = lambda: None,
+    **arguments: Any,
+) -> Any:
     """Ask a model about each row; see `Model.map`.
 
     Args:
@@ -23,6 +32,7 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
         alias: the deployment.
         rows: a DataFrame, a Series or a Ray Dataset.
         dry_run: return what it would take instead.
+        interrupted: called where Ctrl-C has ended the run early.
         arguments: as in `Wanted`.
 
     Raises:
@@ -39,7 +49,7 @@ def map_rows(manager: Manager, alias: str, rows: Any, *, dry_run: bool = False, 
     manager.reach(alias)
     if dry_run:
         return estimate(manager, alias, frame, wanted)
-    return map_frame(manager, alias, frame, wanted)
+    return map_frame(manager, alias, frame, wanted, interrupted)
 
 
 def estimate(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Estimate:
@@ -48,18 +58,23 @@ def estimate(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Estima
     return estimated(run.rows, run.asker, run.price, run.known, once=run.kept is not None)
 
 
-def map_frame(manager: Manager, alias: str, frame: Any, wanted: Wanted) -> Any:
+def map_frame(
+    manager: Manager, alias: str, frame: Any, wanted: Wanted, interrupted: Callable[[], object] = lambda: None
+) -> Any:
     """Return a frame with the answers beside its columns; Ctrl-C returns those that there are."""
     run = manager.run(prepared(manager, alias, frame, wanted))
-    interrupted = False
+    is_interrupted = False
     try:
         with manager.reporter.watch(run):
             manager.run(run.run())
     except KeyboardInterrupt:
-        interrupted = True
+        is_interrupted = True
+        interrupted()
     found = finished(run)
-    tell = manager.warn if run.flow.out_of_money and not interrupted else manager.reporter.say  # a script hears it, too
-    tell(summary(run, interrupted=interrupted))
+    tell = (
+        manager.warn if run.flow.out_of_money and not is_interrupted else manager.reporter.say
+    )  # a script hears it, too
+    tell(summary(run, interrupted=is_interrupted))
     return found
 
 

@@ -82,6 +82,27 @@ def test_map_says_what_a_shell_needs(command: str, message: str) -> None:
         run(command)
 
 
+def test_map_that_is_interrupted_in_a_shell_writes_what_there_is_and_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, made = tmp_path / "in.csv", tmp_path / "out.csv"
+    rows.write_text("text\na\n", encoding="utf-8")
+    real = Here.run
+
+    def interrupted(self: Here, work: Any) -> Any:
+        found = real(self, work)
+        if work.__qualname__ == "Run.run":
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Here, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(f'map --model m --input_file {rows} --output_file {made} --prompt "{{text}}"')
+    assert made.read_text(encoding="utf-8").splitlines()[1] == "a,Echo: a,"
+    space = {"rows": pd.DataFrame({"text": ["a"]})}
+    assert run('map --model m --df rows --prompt "{text}"', space).response.tolist() == ["Echo: a"], "a cell shows it"
+
+
 def test_map_says_that_a_table_cannot_be_written(tmp_path: Path) -> None:
     space = {"rows": pd.DataFrame({"text": ["a"], "data": [object()]})}
     with pytest.raises(CommandError, match="Cannot write") as caught:
