@@ -21,8 +21,8 @@ from byzer_magic.runtime.cluster import ray_import
 from byzer_magic.runtime.cluster.auth_token import use_token
 from byzer_magic.runtime.cluster.loopback import spelled
 from byzer_magic.runtime.cluster.this_machine import running_cluster
-from byzer_magic.runtime.garbage import tune_collector
-from tests import hubs
+from byzer_magic.runtime.garbage import relax_collector
+from tests import hubs, rewriting
 from tests.budgets import USUAL_EXAMPLES
 from tests.servers.process import Process, hub as started_hub, openai_api
 
@@ -83,13 +83,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place_of(item.nodeid))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    rewriting.share(session.config)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Leave modules and ten thousand tests out of garbage collection, which took a sixth of the CPU time."""
+    """Leave modules and ten thousand tests out of garbage collection, which took a sixth of the CPU time.
+
+    Nor are they looked through once: that takes a second in each worker, and finds next to nothing.
+    """
     gc.disable()
     yield
+    gc.freeze()
     gc.enable()
-    tune_collector()
+    relax_collector()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic as claude
 import openai as sdk
 import pytest
 
@@ -119,6 +118,8 @@ def test_messages_see_images(anthropic: Any, model: str) -> None:
 
 
 def test_messages_have_anthropics_errors(anthropic: Any) -> None:
+    import anthropic as claude  # here, since each worker imports all files
+
     asked = {"max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
     with pytest.raises(claude.NotFoundError, match="Did you mean claude"):
         anthropic.messages.create(model="claud", **asked)

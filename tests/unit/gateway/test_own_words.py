@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import openai
 import pytest
 
@@ -15,6 +14,9 @@ from byzer_magic.types import STOPPED_AT, ChatChunk, Usage
 from tests.endpoints import Running, Scripted, running
 
 HI: Any = [{"role": "user", "content": "hi"}]
+
+if TYPE_CHECKING:
+    import anthropic
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,8 @@ def endpoint() -> Iterator[Running]:
 
 @pytest.fixture
 def claude(endpoint: Running) -> Iterator[anthropic.Anthropic]:
+    import anthropic  # here, since each worker imports all files, and this takes 1.4 s
+
     with anthropic.Anthropic(base_url=endpoint.url, api_key="none", max_retries=0) as client:
         yield client
 

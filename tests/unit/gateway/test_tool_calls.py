@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import openai
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -50,6 +49,10 @@ def orders(draw: st.DrawFn) -> list[ChatChunk]:
     return [*chunks, ChatChunk(finish=finish, usage=Usage(1, 1))]
 
 
+if TYPE_CHECKING:
+    import anthropic
+
+
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Running]:
     with running(Scripted(m="custom/auto (llama_cpp)", several="saas/openai")) as found:
@@ -58,6 +61,8 @@ def endpoint() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def claude(endpoint: Running) -> Iterator[anthropic.Anthropic]:
+    import anthropic  # here, since each worker imports all files, and this takes 1.4 s
+
     with anthropic.Anthropic(base_url=endpoint.url, api_key="none", max_retries=0) as client:
         yield client
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import soundfile
@@ -26,9 +25,6 @@ from byzer_magic.errors import CommandError
 from byzer_magic.media import wav
 from byzer_magic.results import ImageResult
 from byzer_magic.types import ImageItem, Media
-
-matplotlib.use("agg")
-from matplotlib import pyplot as plt  # the backend must be chosen before
 
 
 def png(mode: str = "RGB") -> bytes:
@@ -52,8 +48,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def figure() -> Any:
-    made, axes = plt.subplots()
-    axes.plot([1, 2])
+    from matplotlib.figure import Figure  # here, since each worker imports all files
+
+    made = Figure()
+    made.subplots().plot([1, 2])
     return made
 
 
