@@ -81,6 +81,8 @@ class Pretended:
         """When these were last updated."""
         self.following = 0
         """How many follow it at this moment."""
+        self.held = False
+        """Whether changes stop half way, until this is over."""
         self.absent: list[FleetEntry] = []
         """What the cluster should have besides."""
 
@@ -131,9 +133,13 @@ class Pretended:
             raise NoRoom("There is room for 20 workers.", "Undeploy something.")
         for index in range(len(self.models[spec.model].workers), spec.num_workers):
             yield Loading(worker=index, stage="loading", fraction=0.5)
-            await asyncio.sleep(0.3)
+            await self._goes_on()
         workers = [worker(index) for index in range(spec.num_workers)]
         self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], workers=workers)
+
+    async def _goes_on(self) -> None:
+        while self.held:
+            await asyncio.sleep(0.05)
 
     async def sleep(self, alias: str) -> bool:
         self.models[alias] = msgspec.structs.replace(ill(self.models[alias], "asleep", "asleep"), note="told to")
@@ -142,7 +148,7 @@ class Pretended:
     async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
         self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], waking=True, note="")
         yield Loading(stage="reading", fraction=0.5)
-        await asyncio.sleep(1)
+        await self._goes_on()
         self.models[spec.model] = msgspec.structs.replace(ill(self.models[spec.model], "up", "up"), waking=False)
 
     async def undeploy(self, spec: UndeploySpec) -> int:

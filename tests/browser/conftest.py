@@ -34,6 +34,7 @@ from tests.browser.driver import (
 )
 from tests.conftest import KEY, short_folder
 from tests.servers.process import Process
+from tests.waiting import PATIENCE
 
 SIZE = {"width": 1280, "height": 900}
 START_SECONDS = 90
@@ -104,8 +105,8 @@ def lab(server: Server) -> Iterator[Lab]:
         rights = ["clipboard-read", "clipboard-write", "microphone"]
         context = browser.new_context(viewport=SIZE, locale="en-US", permissions=rights)
         page = context.new_page()
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=20_000)  # by default 5 s, which busy cores may need for a page
+        page.set_default_timeout(PATIENCE * 1000)
+        expect.set_options(timeout=PATIENCE * 1000)  # by default 5 s, which busy cores may need for a page
         found = Lab(server, page, Watch(page))
         page.goto(found.url(f"lab/workspaces/tests-{os.getpid()}?reset"), timeout=START_SECONDS * 1000)
         page.wait_for_function("window.jupyterapp !== undefined", timeout=START_SECONDS * 1000, polling=POLL_MS)

@@ -20,6 +20,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Request, TimeoutE
 
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.servers.process import Process
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 ARTEFACTS = ROOT / "test-artefacts"
@@ -152,7 +153,7 @@ class Server(Process):
     def _post(self, what: str, body: dict[str, Any]) -> Any:
         headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
         asked = urllib.request.Request(f"{self.url}/api/{what}", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=30) as response:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as response:
             return json.load(response)
 
 
@@ -201,6 +202,11 @@ def write_notebook(path: Path, cells: Sequence[str]) -> None:
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path.write_text(json.dumps({"cells": body, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
+
+
+def until_there(path: Path) -> str:
+    """Return a cell that runs until there is such a file."""
+    return f"import pathlib, time\nwhile not pathlib.Path({str(path)!r}).exists(): time.sleep(0.1)"
 
 
 class Notebook:
@@ -303,7 +309,7 @@ class Notebook:
         """Change the theme."""
         self.command("apputils:change-theme", theme="JupyterLab Dark" if on else "JupyterLab Light")
         self.page.wait_for_function(
-            f"document.body.dataset.jpThemeLight === '{'false' if on else 'true'}'", timeout=20_000, polling=POLL_MS
+            f"document.body.dataset.jpThemeLight === '{'false' if on else 'true'}'", polling=POLL_MS
         )
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
@@ -330,7 +336,6 @@ class Notebook:
             self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.wait_for_function(
             "window.jupyterapp.shell.currentWidget.content.widgets.every((cell) => cell.isAttached)",
-            timeout=30_000,
             polling=POLL_MS,
         )
 

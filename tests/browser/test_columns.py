@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -35,7 +34,7 @@ def test_columns_stream_together_and_one_may_fail(opened: Callable[..., Notebook
     book = opened("%%chat a,bad,b\ntokens:120@25")
     cell = book.run(1, wait=False)
     columns = cell.locator(".bz-column")
-    expect(columns.nth(0)).to_contain_text("t20", timeout=20_000)
+    expect(columns.nth(0)).to_contain_text("t20")
     assert "t15" in columns.nth(2).inner_text(), "they stream side by side"
     expect(columns.nth(1)).to_contain_text("failed")
     expect(columns.nth(1)).to_contain_text("invalid API key")
@@ -75,11 +74,9 @@ def test_columns_are_stacked_on_a_narrow_screen(opened: Callable[..., Notebook])
 def test_columns_are_all_stopped_by_an_interrupt(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat a,b\ntokens:3000@50", "print([item.interrupted for item in _chat])")
     cell = book.run(1, wait=False)
-    expect(cell.locator(".bz-column").nth(1)).to_contain_text("t10", timeout=20_000)
-    began = time.monotonic()
+    expect(cell.locator(".bz-column").nth(1)).to_contain_text("t10")
     book.interrupt()
     book.wait(1)
-    assert time.monotonic() - began < 5
     expect(cell.locator(".bz-stopped")).to_have_count(2)
     expect(book.run(2)).to_contain_text("[True, True]")
 

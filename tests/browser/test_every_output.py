@@ -71,7 +71,7 @@ def settled(book: Notebook, sources: list[str]) -> None:
     """Wait until the snapshot under the live panel has all deployments."""
     snapshot = book.output(sources.index("%byzer panel")).locator(".bz-snapshot")
     for alias in (*saved.MODELS, "locked", "one"):
-        expect(snapshot).to_contain_text(alias, timeout=15_000)
+        expect(snapshot).to_contain_text(alias)
 
 
 def reads(book: Notebook, sources: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from playwright.sync_api import Locator, expect
 
 from byzer_magic.client.manager import Manager
 from tests.browser.checks import accessible, english, walk
-from tests.browser.driver import Notebook, to_html
+from tests.browser.driver import Notebook, to_html, until_there
 from tests.conftest import KEY
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
@@ -33,7 +33,7 @@ class Form:
         self.line = self.root.locator(".bz-command code")
         self.stage = self.root.locator(".bz-stage")
         self.after = self.root.locator(".bz-after")
-        expect(self.line).to_contain_text("%byzer deploy", timeout=30_000)
+        expect(self.line).to_contain_text("%byzer deploy")
 
     def field(self, key: str) -> Locator:
         return self.root.locator(f'[data-key="{key}"]')
@@ -196,7 +196,7 @@ def test_form_checks_cancels_and_deploys_a_local_model(
     chooser = form.root.get_by_role("combobox", name="Preset, provider")
     option = form.root.get_by_role("option").filter(has_text=gguf.stem)
     chooser.fill("smollm2")
-    expect(option.first).to_be_visible(timeout=30_000)
+    expect(option.first).to_be_visible()
     form.book.screenshot("form-chooser", form.book.cell(1))
     chooser.press("Enter")
     expect(form.input("model_path")).to_have_value(str(gguf))
@@ -229,21 +229,18 @@ def test_form_run_again_cancels_the_deploy(opened: Callable[..., Form], gguf: Pa
     form.book.run(1)
     again = Form(form.book, 1)
     expect(again.root).to_have_count(1)
-    deadline = time.monotonic() + 30
-    while manager.run(manager.aliases()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert manager.run(manager.aliases()) == []
+    assert eventually(lambda: manager.run(manager.aliases()) == [], pause=0.2)
 
 
-def test_form_works_while_a_cell_runs(opened: Callable[..., Form]) -> None:
-    form = opened("%byzer form deepseek-chat", "import time; time.sleep(15)")
-    form.book.run(2, wait=False)
-    time.sleep(0.5)
-    began = time.monotonic()
+def test_form_works_while_a_cell_runs(opened: Callable[..., Form], tmp_path: Path) -> None:
+    form = opened("%byzer form deepseek-chat", until_there(tmp_path / "end"))
+    running = form.book.run(2, wait=False).locator(".jp-InputPrompt")
+    expect(running).to_have_text("[*]:")
     form.input("model").fill("while_busy")
-    expect(form.line).to_contain_text("while_busy", timeout=10_000)
-    assert time.monotonic() - began < 8
-    form.book.interrupt()
+    expect(form.line).to_contain_text("while_busy")
+    assert running.inner_text().strip() == "[*]:", "the cell still runs"
+    (tmp_path / "end").touch()
+    form.book.wait(2)
 
 
 def test_form_saves_a_command_and_no_widget(opened: Callable[..., Form]) -> None:
@@ -316,10 +313,8 @@ def test_forms_are_independent_and_leave_no_threads(opened: Callable[..., Form])
     expect(book.output(3)).to_have_text("byzer-form byzer-form end")  # the older form of the cell has ended
     book.run(2)
     book.command("notebook:delete-cell")
-    deadline = time.monotonic() + 20
-    while book.run(2).inner_text().count("byzer-form ") != 1 + THREADS.count("byzer-form "):
-        assert time.monotonic() < deadline, book.output(2).inner_text()
-        time.sleep(1)
+    forms = 1 + THREADS.count("byzer-form ")
+    assert eventually(lambda: book.run(2).inner_text().count("byzer-form ") == forms, pause=1), book.output(2)
     book.run(0)
     expect(first.line).to_contain_text("--model one")
 

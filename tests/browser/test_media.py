@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import wave
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from tests.models import speech
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
 STORY_SECONDS = 50
+RECORDING = re.compile(r"Recording 0:(0[1-9]|[1-5]\d)")
+"""For a second at least."""
 WATCH_MICROPHONE = """() => {
     const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
     window.bzTracks = [];
@@ -124,12 +127,12 @@ def test_recorder_sends_a_recording_and_shows_its_transcript(opened: Callable[..
     )
     cell = book.run(1)
     cell.get_by_role("button", name="Record").click()
-    expect(cell.get_by_role("status")).to_contain_text("Recording 0:01", timeout=10_000)
+    expect(cell.get_by_role("status")).to_contain_text(RECORDING)
     book.screenshot("recorder-light", cell)
     cell.get_by_role("button", name="Stop").click()
     expect(cell.get_by_role("button", name="Send")).to_be_focused()
     cell.get_by_role("button", name="Send").click()
-    expect(cell.locator(".bz-transcript")).to_contain_text("bytes of audio.webm", timeout=20_000)
+    expect(cell.locator(".bz-transcript")).to_contain_text("bytes of audio.webm")
     expect(cell.locator(".bz-recorder")).to_have_count(0)
     expect(book.run(2)).to_contain_text("audio/webm True")
     book.save()
@@ -142,7 +145,7 @@ def test_recorder_discards_a_recording_and_takes_a_file(opened: Callable[..., No
     book = opened("%chat far --audio rec", far="whisper-1")
     cell = book.run(1)
     cell.get_by_role("button", name="Record").click()
-    expect(cell.get_by_role("status")).to_contain_text("Recording 0:01", timeout=10_000)
+    expect(cell.get_by_role("status")).to_contain_text(RECORDING)
     cell.get_by_role("button", name="Stop").click()
     cell.get_by_role("button", name="Discard").click()
     expect(cell.get_by_role("button", name="Record")).to_be_focused()
@@ -152,7 +155,7 @@ def test_recorder_discards_a_recording_and_takes_a_file(opened: Callable[..., No
     book.screenshot("recorder-dark", cell)
     book.dark(on=False)
     cell.get_by_role("button", name="Send").click()
-    expect(cell.locator(".bz-transcript")).to_contain_text("bytes of", timeout=20_000)
+    expect(cell.locator(".bz-transcript")).to_contain_text("bytes of")
     expect(cell.get_by_role("button", name="Download sentence-0.wav")).to_have_count(1)
 
 
@@ -161,10 +164,10 @@ def test_recorder_releases_the_microphone_when_the_notebook_closes(opened: Calla
     cell = book.run(1)
     book.page.evaluate(WATCH_MICROPHONE)
     cell.get_by_role("button", name="Record").click()
-    expect(cell.get_by_role("status")).to_contain_text("Recording 0:01", timeout=10_000)
+    expect(cell.get_by_role("status")).to_contain_text(RECORDING)
     assert book.page.evaluate(LISTENING)
     book.page.evaluate("window.jupyterapp.shell.currentWidget.dispose()")
-    book.page.wait_for_function(f"!{LISTENING}", timeout=5000)
+    book.page.wait_for_function(f"!{LISTENING}")
     book.open()
 
 

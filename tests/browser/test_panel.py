@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.driver import Notebook, to_html
+from tests.browser.driver import Notebook, to_html, until_there
 from tests.conftest import KEY
 from tests.waiting import eventually
 
@@ -31,7 +32,7 @@ def opened(notebook: Opener) -> Callable[..., Notebook]:
         book = notebook(["%load_ext byzer_magic", data, "%byzer panel", *more])
         for index in range(3):
             book.run(index)
-        expect(panel(book)).to_be_visible(timeout=10_000)
+        expect(panel(book)).to_be_visible()
         return book
 
     return open_one
@@ -54,21 +55,27 @@ def following(book: Notebook) -> int:
     return int(book.page.evaluate(ASK, "manager.following"))
 
 
+def hold(book: Notebook, *, on: bool) -> None:
+    """Stop the changes that begin from now on half way, or let them go on."""
+    book.page.evaluate(ASK, f"setattr(manager, 'held', {on})")
+
+
 def wait_until(true: Callable[[], Any]) -> None:
     assert eventually(true, pause=0.2)
 
 
-def test_panel_is_live_while_a_cell_runs(opened: Callable[..., Notebook]) -> None:
-    book = opened("import time\nfor _ in range(60): time.sleep(0.1)")
+def test_panel_is_live_while_a_cell_runs(opened: Callable[..., Notebook], tmp_path: Path) -> None:
+    book = opened(until_there(tmp_path / "end"))
     book.run(3, wait=False)
     before = requests(book)
     wait_until(lambda: requests(book) > before + 4)
     row(book, "model_01").locator(".bz-twist").click()
-    expect(panel(book).locator('tr.bz-worker[data-group="model_01"]')).to_have_count(2, timeout=3000)
+    expect(panel(book).locator('tr.bz-worker[data-group="model_01"]')).to_have_count(2)
     assert book.cell(3).locator(".jp-InputPrompt").inner_text().strip() == "[*]:", "the cell still runs"
     assert panel(book).locator('tr.bz-worker[data-group="model_00"]').count() == 0
     assert panel(book).locator(".bz-plots svg").count() == 3
     book.screenshot("panel-light", book.output(PANEL))
+    (tmp_path / "end").touch()
     book.wait(3)
     book.dark()
     book.screenshot("panel-dark", book.output(PANEL))
@@ -94,15 +101,17 @@ def test_panel_scales_with_the_keyboard_on_a_narrow_screen(opened: Callable[...,
     field = panel(book).locator(".bz-tray input[type=number]")
     expect(field).to_be_focused()
     assert field.input_value() == "2"
+    hold(book, on=True)
     book.page.keyboard.type("4")
     book.page.keyboard.press("Enter")
     status = panel(book).locator(".bz-tray .bz-status")
-    expect(status).to_contain_text("loading", timeout=5000)
-    expect(status).to_have_text("Done.", timeout=5000)
-    expect(row(book, "model_00").locator('[data-cell="slots"]')).to_contain_text("/16", timeout=5000)
+    expect(status).to_contain_text("loading")
+    hold(book, on=False)
+    expect(status).to_have_text("Done.")
+    expect(row(book, "model_00").locator('[data-cell="slots"]')).to_contain_text("/16")
     field.fill("99")
     book.page.keyboard.press("Enter")
-    expect(status).to_contain_text("There is room for 20 workers.", timeout=5000)
+    expect(status).to_contain_text("There is room for 20 workers.")
     book.screenshot("panel-error", book.output(PANEL))
     book.page.keyboard.press("Escape")
     expect(status).to_have_count(0)
@@ -114,12 +123,14 @@ def test_panel_puts_to_sleep_wakes_and_asks_before_it_undeploys(opened: Callable
     local = row(book, "model_01")
     expect(local.locator('[data-do="wake"]')).to_be_hidden()
     local.locator('[data-do="sleep"]').click()
-    expect(local.locator(".bz-state")).to_have_text("asleep: told to", timeout=5000)
+    expect(local.locator(".bz-state")).to_have_text("asleep: told to")
     expect(panel(book).locator(".bz-summary")).to_contain_text("1 asleep")
     expect(local.locator('[data-do="sleep"]')).to_be_hidden()
+    hold(book, on=True)
     local.locator('[data-do="wake"]').click()
-    expect(local.locator(".bz-state")).to_have_text("waking", timeout=5000)
-    expect(local.locator(".bz-state")).to_have_count(0, timeout=5000)
+    expect(local.locator(".bz-state")).to_have_text("waking")
+    hold(book, on=False)
+    expect(local.locator(".bz-state")).to_have_count(0)
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks = panel(book).locator('.bz-tray[data-group="model_02"]')
     expect(asks).to_contain_text("Undeploy model_02?")
@@ -127,14 +138,14 @@ def test_panel_puts_to_sleep_wakes_and_asks_before_it_undeploys(opened: Callable
     expect(asks).to_have_count(0)
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks.get_by_role("button", name="Undeploy").click()
-    expect(row(book, "model_02")).to_have_count(0, timeout=5000)
+    expect(row(book, "model_02")).to_have_count(0)
     expect(panel(book).locator(".bz-summary")).to_contain_text("2 deployments")
 
 
 def test_panel_shows_logs_as_text_and_opens_a_chat_cell(opened: Callable[..., Notebook]) -> None:
     book = opened()
     row(book, "model_00").locator('[data-do="logs"]').click()
-    expect(panel(book).locator("pre.bz-log")).to_contain_text("model_00 wrote <b>line 199</b>", timeout=5000)
+    expect(panel(book).locator("pre.bz-log")).to_contain_text("model_00 wrote <b>line 199</b>")
     row(book, "model_01").locator('[data-do="chat"]').click()
     wait_until(lambda: book.source(PANEL + 1) == "%byzer chat model_01")
 
@@ -156,7 +167,7 @@ def test_panel_leaves_nothing_running(opened: Callable[..., Notebook]) -> None:
     shown_once(book)
     shown_once(book)
     book.restart()
-    expect(panel(book)).to_have_count(0, timeout=10_000)
+    expect(panel(book)).to_have_count(0)
     expect(book.output(PANEL).locator(".bz-snapshot")).to_be_visible()
 
     for index in range(PANEL):
@@ -187,19 +198,19 @@ def test_panel_marks_stale_numbers_and_shows_errors(opened: Callable[..., Notebo
     lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.error = 'Ray does not respond.'"
     book = opened(lost, "manager.silent.clear(); manager.error = ''")
     book.run(3)
-    expect(row(book, "model_01")).to_contain_text("no update for", timeout=5000)
+    expect(row(book, "model_01")).to_contain_text("no update for")
     expect(panel(book).locator(".bz-alarm")).to_have_text("Ray does not respond.")
     book.screenshot("panel-stale", book.output(PANEL))
     book.run(4)
-    expect(row(book, "model_01")).not_to_contain_text("no update for", timeout=5000)
+    expect(row(book, "model_01")).not_to_contain_text("no update for")
     expect(panel(book).locator(".bz-alarm")).to_be_hidden()
 
 
 def test_panel_shows_fifty_deployments_of_a_hundred_workers(opened: Callable[..., Notebook]) -> None:
     book = opened(models=50, workers=100)
-    expect(panel(book).locator("tr.bz-model")).to_have_count(50, timeout=10_000)
+    expect(panel(book).locator("tr.bz-model")).to_have_count(50)
     row(book, "model_49").locator(".bz-twist").click()
-    expect(panel(book).locator("tr.bz-worker")).to_have_count(100, timeout=5000)
+    expect(panel(book).locator("tr.bz-worker")).to_have_count(100)
     panel(book).get_by_role("searchbox").fill("_4")
     expect(panel(book).locator("tr.bz-model:visible")).to_have_count(10)
     assert panel(book).evaluate("node => node.innerHTML.length") < 1_000_000
@@ -228,12 +239,12 @@ def test_panel_of_a_real_deployment_has_no_key(notebook: Opener, models: Any) ->
     models.deploy("m")
     book = notebook(["%load_ext byzer_magic", "%chat m hello", "%byzer panel"])
     book.run_all()
-    expect(row(book, "m")).to_be_visible(timeout=10_000)
+    expect(row(book, "m")).to_be_visible()
     assert requests(book, "m") >= 1
     row(book, "m").locator('[data-do="drain"]').click()
     book.page.keyboard.press("Enter")
-    expect(row(book, "m")).to_contain_text("drained", timeout=10_000)
+    expect(row(book, "m")).to_contain_text("drained")
     row(book, "m").locator('[data-do="restart"]').click()
-    expect(row(book, "m")).not_to_contain_text("drained", timeout=20_000)
+    expect(row(book, "m")).not_to_contain_text("drained")
     book.save()
     assert KEY not in book.path.read_text()

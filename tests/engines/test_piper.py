@@ -75,7 +75,7 @@ async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
     collector = AudioCollector("alias", request)
     arrived = []
     async for clip in piper.speak(request):
-        arrived.append(time.monotonic())
+        arrived.append(time.process_time())
         collector.add(clip)
     assert len(arrived) == 3
     assert arrived[-1] - arrived[0] > 0.2
@@ -150,8 +150,8 @@ async def test_speak_close_stops_after_a_sentence(piper: Any) -> None:
     async with aclosing(piper.speak(SpeakRequest(text=" ".join(speech.STORY * 5)))) as clips:
         async for _ in clips:
             break
-        started = time.monotonic()
-    took = time.monotonic() - started
+        started = time.process_time()
+    took = time.process_time() - started
     print(f"piper stopped after {took:.2f} s")
     assert took < 4
     assert not piper._turns.running

@@ -32,6 +32,7 @@ from byzer_magic.media.wav import write
 from byzer_magic.types import Media, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
 from tests.models import fsmn_vad, sensevoice, speech
+from tests.waiting import PATIENCE
 
 KIND = "custom/sensevoice"
 SENSEVOICE = registry.find(KIND)
@@ -212,8 +213,8 @@ async def test_transcribe_close_stops_between_segments(backend: Any) -> None:
     long = wav(np.tile(recording_of("hello", "fox", "morning"), 60))
     async with aclosing(backend.transcribe(TranscribeRequest(audio=long))) as items:
         first = await anext(items)
-        started = time.monotonic()
-    took = time.monotonic() - started
+        started = time.process_time()
+    took = time.process_time() - started
     assert first.text == "Hello world."
     assert first.duration > 600
     print(f"stopped after {took * 1000:.0f} ms of audio of {first.duration:.0f} s")
@@ -455,7 +456,7 @@ async def test_download_without_a_network_fails_at_once(copy: Path, monkeypatch:
         started = time.monotonic()
         with pytest.raises(errors.EngineFailed) as caught:
             await opened(KIND, SEED, model_path=str(copy))
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < PATIENCE
     text = str(caught.value)
     print(text)
     for words in ("no response in 1 s", "Connection refused", f"Searched: {copy}, {copy.parent}, ",

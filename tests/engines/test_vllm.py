@@ -23,6 +23,7 @@ from tests.models.smollm2 import smollm2
 from tests.models.tiny_lora import tiny_lora
 from tests.models.tiny_qwen2 import changed, tiny_qwen2
 from tests.servers.engine import Remote, hosted
+from tests.waiting import PATIENCE
 
 KIND = "custom/auto@vllm"
 QUESTION = "What is the capital of France? Answer in one sentence."
@@ -54,12 +55,11 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rem
 
 
 async def unfinished(backend: Remote) -> int:
-    """Return how many requests the engine still works on, half a second from now at the latest."""
-    for _ in range(50):
-        if not await backend.unfinished():
-            break
-        await asyncio.sleep(0.01)
-    return await backend.unfinished()
+    """Return how many requests the engine still works on, when it should have ended them."""
+    async with asyncio.timeout(PATIENCE):
+        while count := await backend.unfinished():
+            await asyncio.sleep(0.01)
+    return count
 
 
 async def test_chat_streams_token_by_token(backend: Remote) -> None:

@@ -34,7 +34,7 @@ from byzer_magic.widgets.panel.state import PanelState
 from tests.conftest import KEY, Shell, alive
 from tests.gateway.conftest import SERVE, serve
 from tests.servers.process import Process, free_port, gone_after, last
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 
@@ -43,7 +43,7 @@ def chat(url: str, text: str, model: str = "gpt", key: str = "", stream: bool = 
     body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     return urllib.request.urlopen(
-        urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers), timeout=30
+        urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers), timeout=PATIENCE
     )
 
 
@@ -80,7 +80,7 @@ def test_second_signal_ends_at_once(deployed: Manager, ray_env: dict[str, str]) 
         response = chat(own.url, "tokens:2000@20", stream=True)
         response.readline()
         os.kill(own.pid, signal.SIGINT)
-        time.sleep(0.3)
+        assert eventually(lambda: not listens(own.port)), "it has taken the first one"
         assert alive(own.pid)
         os.kill(own.pid, signal.SIGINT)
         try:
@@ -89,6 +89,15 @@ def test_second_signal_ends_at_once(deployed: Manager, ray_env: dict[str, str]) 
             text = str(err)
         response.close()
         assert "t1999" not in text
+
+
+def listens(port: int) -> bool:
+    """Return whether a port takes connections."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
 
 
 def test_process_of_the_endpoint_does_not_import_ray(endpoint: Process) -> None:
@@ -176,12 +185,12 @@ def test_one_id_is_in_the_response_the_logs_and_the_providers_request(
         assert response.headers["x-request-id"] == identity
     if model == "gpt":
         assert last(provider)["request_id"] == identity
-    deadline = time.monotonic() + 10
-    while not [line for line in endpoint.log().splitlines() if identity in line and "RateLimited" in line]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # the line is written once the response is complete
-    logged = shell("logs", "--model", model).stdout
-    assert [line for line in logged.splitlines() if f"({identity})" in line and "RateLimited" in line], logged[-3000:]
+
+    def is_in(log: str, words: str) -> bool:
+        return any(words in line and "RateLimited" in line for line in log.splitlines())
+
+    assert eventually(lambda: is_in(endpoint.log(), identity))  # it is written once the response is complete
+    assert eventually(lambda: is_in(shell("logs", "--model", model).stdout, f"({identity})"))
 
 
 def test_id_of_a_cells_request_is_in_its_error_and_in_the_log(
@@ -191,7 +200,7 @@ def test_id_of_a_cells_request_is_in_its_error_and_in_the_log(
         converse(deployed, "gpt", "fault:429").wait()
     identity = caught.value.details["id"]
     assert last(provider)["request_id"] == identity
-    assert f"({identity})" in shell("logs", "--model", "gpt").stdout
+    assert eventually(lambda: f"({identity})" in shell("logs", "--model", "gpt").stdout)
     answer = converse(deployed, "gpt", "hello").wait()
     assert last(provider)["request_id"] == answer.request_id != identity
 
@@ -229,10 +238,7 @@ def detached(deployed: Manager, ray_env: dict[str, str], project: Path) -> Itera
             stream.readline()
             assert "ended" in shell("serve", "--stop", "--grace", "0").stderr
             assert b"The endpoint is ending" in stream.read()
-        deadline = time.monotonic() + 30
-        while any(map(alive, pids)):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        assert eventually(lambda: not any(map(alive, pids)))
         assert "No endpoint is running" in shell("serve", "--stop").stderr
         assert "Endpoint" not in shell("list").stderr
 
@@ -244,10 +250,7 @@ def test_endpoint_of_the_cluster_outlives_its_command(detached: str, deployed: M
     assert detached in shell("list").stderr
     panel = PanelState(deployed)
     panel.take(Fleet({}))
-    deadline = time.monotonic() + 30
-    while detached not in panel.view().summary:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: detached in panel.view().summary)
     again = shell("serve", "--detach", "--port", str(free_port()))
     assert again.returncode == 1
     assert "serve --stop" in again.stderr
@@ -261,10 +264,10 @@ def test_both_replicas_answer(detached: str, deployed: Manager) -> None:
     pids = {served.pid for served in deployed.run(serving.running(deployed))}
     assert len(pids) == 2
     seen: set[int] = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while seen != pids:  # the kernel chooses one for each connection
         assert time.monotonic() < deadline, f"{seen} of {pids}"
-        with socket.create_connection(("127.0.0.1", int(detached.rpartition(":")[2])), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", int(detached.rpartition(":")[2])), timeout=PATIENCE) as client:
             client.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
             assert b" 200 " in client.recv(1000)
             seen |= {pid for pid in pids if has_connection(pid, client.getsockname()[1])}
@@ -281,19 +284,21 @@ def test_replica_that_dies_comes_back(detached: str, deployed: Manager) -> None:
     assert len(before) == 2
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while True:
+
+    def serves() -> bool:
         with contextlib.suppress(OSError):
-            assert answer(detached, "hi", key="planted-key-81") == "Echo: hi"
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+            return answer(detached, "hi", key="planted-key-81") == "Echo: hi"
+        return False
+
+    assert eventually(serves, pause=0.2)
 
 
 def test_requests_to_the_endpoint_are_kept_and_always_asked(detached: str, project: Path) -> None:
     for _ in range(2):
         assert answer(detached, "for the journal", key="planted-key-81") == "Echo: for the journal"
-    found = Store.open(project).search("for the journal")
+    store = Store.open(project)
+    assert eventually(lambda: len(store.search("for the journal")) == 2)
+    found = store.search("for the journal")
     assert [(entry.status, entry.answer, entry.origin.face) for entry in found] == [
         ("complete", "Echo: for the journal", "endpoint")
     ] * 2

@@ -71,16 +71,15 @@ def test_two_workers_load_concurrently_alternate_and_free_their_memory_at_once(m
     assert not any(map(alive, pids)), "when the command returns"
 
 
-def test_worker_killed_while_loading_fails_the_deploy_within_seconds(manager: Manager) -> None:
+def test_worker_killed_while_loading_fails_the_deploy(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
-    started = 0.0
+    killed = False
     with pytest.raises(errors.EngineFailed, match="worker 0 died while it was loading the model") as caught:
         for event in events:
-            if isinstance(event, Loading) and not started:
+            if isinstance(event, Loading) and not killed:
                 [pid] = eventual_pids()
                 os.kill(pid, signal.SIGKILL)
-                started = time.monotonic()
-    assert time.monotonic() - started < 10
+                killed = True
     assert "memory" in caught.value.hint
     assert manager.run(manager.aliases()) == []
 

@@ -17,8 +17,8 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.cluster import discovery
 from tests.conftest import KEY, Shell
 from tests.ray.test_deploy import COMMAND_SECONDS
-from tests.servers.process import Process
-from tests.waiting import eventually
+from tests.servers.process import Process, received, release
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.ray
 
@@ -85,18 +85,21 @@ def test_queue_brings_workers_within_the_limits_and_quiet_takes_them(
 ) -> None:
     deploy_api(shell, provider, "elastic", KEY, "--max_workers", "3", "--min_workers", "1", "--idle", "3s")
     words = [sys.executable, "-c", "from byzer_magic.cli import main; main()", "query", "--model", "elastic"]
-    asking = [
-        subprocess.Popen([*words, "--query", "tokens:400@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE)
-        for _ in range(3)
-    ]
+    before, asking = received(provider), []
+    for name in ("stays", "ends"):
+        query = [*words, "--query", f"rest:{name} tokens:400"]
+        asking.append(subprocess.Popen(query, env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE))
+        assert eventually(lambda: received(provider) > before)  # the second one waits for a worker
     assert eventually(lambda: workers(cluster) == 2)
     beyond = shell("scale", "--model", "elastic", "--num_workers", "4")
     assert "elastic scales by itself between 1 and 3 workers." in beyond.stderr
     shown = shell("stat").stdout
     assert "2/2 (1-3)" in shown
-    for process in asking:
-        assert len(process.communicate(timeout=60)[0].split()) == 400  # none is cut as workers go
+    release(provider, "ends")
     assert eventually(lambda: workers(cluster) == 1)
+    release(provider, "stays")
+    for process in asking:
+        assert len(process.communicate(timeout=PATIENCE)[0].split()) == 400  # none is cut as workers go
     assert "no more were needed for 3s" in str(cluster.run(cluster.stat("elastic")).scaled)
     file = tmp_path / "elastic.yaml"
     assert shell("export", str(file)).returncode == 0
@@ -125,7 +128,11 @@ def test_update_takes_over_without_a_break_or_changes_nothing(
     deploy_api(shell, provider, "renewed", KEY)
     words = [sys.executable, "-c", "from byzer_magic.cli import main; main()", "query", "--model", "renewed"]
     streaming = subprocess.Popen(
-        [*words, "--query", "tokens:150@50"], env=shell.env, cwd=shell.folder, stdout=subprocess.PIPE, text=True
+        [*words, "--query", "rest:updated tokens:150"],
+        env=shell.env,
+        cwd=shell.folder,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert eventually(lambda: busy(shell, "renewed"))
     done = shell(
@@ -134,7 +141,8 @@ def test_update_takes_over_without_a_break_or_changes_nothing(
     assert done.returncode == 0, done.stderr
     assert "check passed" in done.stderr
     assert shell("query", "--model", "renewed", "--query", "hello").stdout.strip() == "Echo: hello"
-    assert len(str(streaming.communicate(timeout=60)[0]).split()) == 150
+    release(provider, "updated")
+    assert len(str(streaming.communicate(timeout=PATIENCE)[0]).split()) == 150
     assert cluster.run(cluster.stat("renewed")).title == "gpt-4o-mini"
 
     refused = shell("update", "--model", "renewed", "--infer_params", "saas.model=no-such-model", "--check")

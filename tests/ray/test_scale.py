@@ -213,12 +213,11 @@ def test_history_has_every_second(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     for _ in range(3):
         bz.model("m").chat("one two three four")
-    time.sleep(2.2)
+    assert eventually(lambda: sum(sample.requests for sample in manager.run(manager.history("m"))) == 3)
+    assert eventually(lambda: len(manager.run(manager.history("m"))) > 2)
     samples = manager.run(manager.history("m"))
-    assert sum(sample.requests for sample in samples) == 3
     assert sum(sample.tokens for sample in samples) > 0
     stat = bz.model("m").stat()
     assert stat.completion_tokens > 0
     gaps = [after.at - before.at for before, after in itertools.pairwise(samples)]
-    assert gaps
-    assert max(gaps) < 3
+    assert min(gaps) > 0.9

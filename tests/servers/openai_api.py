@@ -12,6 +12,7 @@ as OpenAI rejects them. It answers "Echo: <last user text>", word by word, or a 
     slow:50ms            50 ms pass before the first byte
     meet:4               nothing before the first byte, until four requests are there that say so
     held:<name>          nothing before the first byte, until the name, as JSON, is posted to `/release`
+    rest:<name>          two tokens, and the others once the name is posted there
     say:<text>           the response, exactly
     tool:<name>          a call of that tool, its arguments in three deltas
     think:<text>         reasoning before the echo
@@ -42,7 +43,7 @@ from typing import Any
 import openai_media as media
 import schemas
 from aiohttp import web
-from skeleton import JOURNAL, NUMBERS, USED, before_answer, knobs, pause, serve
+from skeleton import GATES, JOURNAL, NUMBERS, USED, before_answer, knobs, pause, serve
 
 MODELS = {
     "gpt-4o", "gpt-4o-mini", "gpt-5", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1",
@@ -279,6 +280,8 @@ class Answer:
             self.entry["sent"] = number + 1
             if number == 1 and self.fault and await self.broken():
                 return None
+            if number == 1 and "rest" in self.asked:
+                await GATES[self.asked["rest"]].wait()
         return min(limit, len(words))
 
     async def broken(self) -> bool:

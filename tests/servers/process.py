@@ -147,7 +147,7 @@ def noted_after(server: Process, count: int) -> list[Any]:
 
 
 def release(server: Process, name: str) -> None:
-    """Let a provider of ours answer what `held:<name>` holds, and will hold."""
+    """Let a provider of ours go on with what `held:<name>` and `rest:<name>` hold, and will hold."""
     server.post("/release", name)
 
 

@@ -32,7 +32,8 @@ from typing import Any
 from aiohttp import web
 
 KNOB = re.compile(
-    r"(tokens|segments|slow|meet|held|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S
+    r"(tokens|segments|slow|meet|held|rest|fault|streams|only):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)",
+    re.S,
 )
 
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)

@@ -13,6 +13,7 @@ from byzer_magic.journal.entry import Entry
 from byzer_magic.journal.looking import LookUps
 from byzer_magic.journal.store import AT_ONCE, Store
 from tests.unit.journal.test_store import entry, store
+from tests.waiting import PATIENCE
 
 assert store  # a fixture
 
@@ -51,7 +52,7 @@ def test_journal_that_cannot_be_read_is_an_error_of_each() -> None:
 def test_newest_answers_of_many_keys(store: Store) -> None:
     keys = [str(number) for number in range(AT_ONCE + 100)]
     for done in [store.add(entry(key, answer=answer)) for answer in ("old", "new") for key in keys[::2]]:
-        done.result(10)
+        done.result(PATIENCE)
     with pytest.raises(KeyError):
         store.look_now(keys)["1"]
     found = asyncio.run(store.look(keys))

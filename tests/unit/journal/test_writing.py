@@ -15,6 +15,7 @@ from byzer_magic.errors import JournalError
 from byzer_magic.journal.store import Store
 from byzer_magic.types import ChatChunk
 from tests.unit.journal.test_store import entry
+from tests.waiting import PATIENCE
 
 SECRET = "a-key-of-my-own"
 
@@ -68,7 +69,7 @@ def test_loop_that_has_ended_keeps_no_other_waiting(store: Store) -> None:
     with busy(store):
         asyncio.run(leave())
         stays = store.add(entry("stays"))
-    assert stays.result(10)
+    assert stays.result(PATIENCE)
     assert store.has(["left", "stays"]) == {"left", "stays"}
 
 
@@ -78,7 +79,7 @@ def test_secret_in_one_of_many_is_hidden_there(store: Store, monkeypatch: pytest
     with busy(store):
         waiting = [store.add(entry(text, answer=text, pieces=[(0.1, ChatChunk(text))])) for text in texts]
     for done in waiting:
-        done.result(10)
+        done.result(PATIENCE)
     found = [found for found in store.walk() if found]
     assert [each.answer for each in found] == ["one", "it is ***", "three"]
     assert [each.pieces[0][1] for each in found] == [ChatChunk(text.replace(SECRET, "***")) for text in texts]
