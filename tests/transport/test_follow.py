@@ -16,7 +16,7 @@ from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.stat import Delta, Fleet, ModelStat, WorkerStat
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, happens
 
 QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["chat"], workers=[], concurrency=1)
 
@@ -90,8 +90,7 @@ async def test_follow_yields_a_deployment_until_it_is_removed(finder: Finder) ->
         await until(fleets, lambda fleet: fleet.models["m"].stat.requests == 7)
         finder.found = []
         await until(fleets, lambda fleet: not fleet.models)
-    await asyncio.sleep(0.1)
-    assert finder.far.followers == 0, "nothing is left behind"
+    assert await happens(lambda: finder.far.followers == 0), "nothing is left behind"
 
 
 async def test_follow_asks_a_silent_cluster_once_and_reports_it(finder: Finder) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from byzer_magic.backends.local.transformers import batch as transformers_batch
 from byzer_magic.backends.local.transformers.batch import Batches
 from byzer_magic.errors import ProviderError
+from tests.clock import simulated
 
 
 class Row:
@@ -33,10 +35,17 @@ def count(rows: Sequence[Row], emit: Callable[[Row, int | None], None], stopped:
             emit(row, None if row.stopped.is_set() else number)
 
 
+@pytest.fixture(autouse=True)
+def _time_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time())
+    monkeypatch.setattr(transformers_batch, "time", clock)
+
+
 async def read(batches: Batches, row: Row, group: object = "") -> list[int]:
     return [item async for item in batches.run(row, group)]
 
 
+@simulated
 async def test_batches_join_waiting_requests() -> None:
     batches = Batches("test", count, 3)
     answers = await asyncio.gather(*(read(batches, Row(n), group) for n, group in ((2, "a"), (5, "b"), (4, "a"))))
@@ -47,6 +56,7 @@ async def test_batches_join_waiting_requests() -> None:
     await batches.close()
 
 
+@simulated
 async def test_batches_wait_for_requests_that_arrive_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each renews the wait; 60 ms from the first to the last are more than the wait after one."""
     monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 0.05)
@@ -62,6 +72,7 @@ async def test_batches_wait_for_requests_that_arrive_one_after_the_other(monkeyp
     await batches.close()
 
 
+@simulated
 async def test_batches_wait_for_a_request_that_is_being_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 10.0)
     batches = Batches("test", count, 2)
@@ -76,6 +87,7 @@ async def test_batches_wait_for_a_request_that_is_being_prepared(monkeypatch: py
     await batches.close()
 
 
+@simulated
 async def test_batches_do_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 0.05)
     batches = Batches("test", count, 100)
