@@ -77,7 +77,7 @@ VARIES = re.compile(
     r"(?<= rows)(?: · [^\n·<\\\"']+)+|"  # of a table: what came from where, and how fast
     rf"(?:\d+ )?from the journal(?:, saved {COST})?(?: · )?|replayed, recorded [\d-]+(?: · )?"
     rf"|\d+ replayed(?: · )?| · {COST}"
-    r"|<style>.*?</style>|\b\d+\.\d\d s\b|[\d.,]+ rows/s|\b[0-9a-f]{8}\b"
+    r"|<style>.*?</style>|\b\d+(?:\.\d\d)? (?:s|min)\b|[\d.,]+ rows/s|\b[0-9a-f]{8}\b"
 )
 """What may differ between the outputs of two runs: badges and costs, styles, times, and the keys of pieces of HTML."""
 

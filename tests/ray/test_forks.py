@@ -9,7 +9,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ from byzer_magic.results import ChatResult
 from tests.conftest import alive
 from tests.ray.test_deploy import deploy, saas
 from tests.servers.process import Process
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -151,8 +151,8 @@ def test_child_outlives_its_parent_and_holds_none_of_its_calls(manager: Manager,
         "import os, sys, time, byzer_magic as bz\n"
         "stream = bz.model('m').stream('tokens:6000@20')\n"
         "next(stream)\n"
-        "if (pid := os.fork()) == 0: time.sleep(60); os._exit(0)\n"
-        "print(pid, flush=True); time.sleep(60)\n"
+        "if (pid := os.fork()) == 0: time.sleep(600); os._exit(0)\n"
+        "print(pid, flush=True); time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -161,12 +161,7 @@ def test_child_outlives_its_parent_and_holds_none_of_its_calls(manager: Manager,
         assert manager.run(manager.stat("m")).busy == 1
         parent.kill()
         parent.wait()
-        ended = threading.Event()
-        for _ in range(100):
-            if manager.run(manager.stat("m")).busy == 0:
-                break
-            ended.wait(0.1)
-        assert manager.run(manager.stat("m")).busy == 0
+        assert eventually(lambda: manager.run(manager.stat("m")).busy == 0)
         assert alive(child)
     finally:
         os.kill(child, signal.SIGKILL)

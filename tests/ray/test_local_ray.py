@@ -181,7 +181,7 @@ def test_killed_process_ends_the_wait_and_is_named(name: str, apart: Shell, ray_
     assert done.returncode == 1
     assert f"The local Ray could not start: {name} was killed (SIGKILL). Trying once more ..." in done.stderr
     assert f"Error: The local Ray could not start: {name} was killed (SIGKILL)." in done.stderr
-    assert processes(ray_folder) == []
+    assert eventually(lambda: processes(ray_folder) == [])
     assert apart("connect").returncode == 0, "nothing of it is in the way"
 
 
@@ -202,7 +202,7 @@ def test_start_that_is_late_names_what_it_waits_for(apart: Shell, ray_folder: Pa
     assert done.returncode == 1
     assert "The local Ray did not start within 4 s: still waiting for" in done.stderr
     assert "BYZER_START_SECONDS" in done.stderr
-    assert processes(ray_folder) == []
+    assert eventually(lambda: processes(ray_folder) == [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
