@@ -15,13 +15,14 @@ from byzer_magic.commands.spec import DeploySpec
 from tests.conftest import KEY
 from tests.ray.test_deploy import pid_of
 from tests.servers import process
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.ray
 
 WORST = ("gzip", "chunks", "word", "bare-word", "deep", "slow-error", "gzip-events")
 MORE_MB = 300
 """What all of these together may take; 200 MB of text are in the smallest bomb."""
-LATE_SECONDS = 15.0
+LATE_SECONDS = PATIENCE
 """Within what others are answered: on an idle machine a hundredth. An unbounded pattern alone took hours."""
 
 
