@@ -123,7 +123,7 @@ def ignoring_busy() -> Iterator[None]:
 def unusable(path: Path, err: Exception) -> JournalError:
     """Return the error of a journal that cannot be opened, read or written."""
     return JournalError(
-        _("The journal {path} cannot be used: {error}.", path=path, error=err),
+        _("The journal {path} cannot be used: {error}.", path=path, error=getattr(err, "strerror", None) or err),
         _("Check the disk and the file, or move the file away: a new one is made."),
     )
 

@@ -142,6 +142,15 @@ def test_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"not a database")
 
 
+def test_journal_that_cannot_be_made_says_why_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_args: Any, **_more: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(JournalError, match=r"cannot be used: Read-only file system\."):
+        Store.open(tmp_path)
+
+
 def test_project_folder_is_the_nearest_with_a_journal(tmp_path: Path) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
