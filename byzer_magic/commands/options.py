@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -182,9 +183,18 @@ def check(spec: object) -> None:
             _check(opt, value)
 
 
+_NUMBERS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: isinstance(value, numbers.Integral),
+    "float": lambda value: isinstance(value, numbers.Real) and math.isfinite(value),
+}
+
+
 def _check(opt: Option, value: Any) -> None:
     if value is not None and opt.choices and value not in opt.choices:
         raise CommandError(not_a_choice(f"--{opt.name}", repr(value), opt.choices), suggest(str(value), opt.choices))
+    if value is not None and opt.kind in _NUMBERS and not _NUMBERS[opt.kind](value):  # from Python, of any type
+        shown, kind = HIDDEN if opt.secret else repr(value)[:LONGEST_NAME], _KINDS[opt.kind]
+        raise CommandError(_("{name} is {value}, which is not {kind}.", name=f"--{opt.name}", value=shown, kind=kind))
     if opt.minimum is not None and value is not None and value < opt.minimum:
         raise CommandError(
             _(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from byzer_magic.backends.base import Param
 from byzer_magic.commands.options import Option, Setting, convert, is_secret_name
+from byzer_magic.commands.spec import WhatIfSpec
 from byzer_magic.errors import BadParameter, CommandError
 
 KEY = "sk-planted0123456789"
@@ -80,3 +83,17 @@ def test_convert_names_what_an_input_method_has_changed_but_not_in_a_secret() ->
 def test_convert_refuses_a_thousand_brackets() -> None:
     with pytest.raises(CommandError, match="not valid JSON"):
         convert(Setting(name="x", help="", kind="json"), "[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_workers": "2"}, "--num_workers is '2', which is not a whole number."),
+        ({"num_workers": 1.5}, "--num_workers is 1.5, which is not a whole number."),
+        ({"scale_load": float("nan")}, "--scale_load is nan, which is not a number."),
+        ({"minutes": [1]}, r"--minutes is \[1\], which is not a number."),
+    ],
+)
+def test_options_from_python_are_checked_like_those_of_a_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        WhatIfSpec(model="m", **given)
