@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from byzer_magic.client import arguments
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -83,8 +84,15 @@ class Rows:
             yield from zip(*(_cells(piece.iloc[:, place]) for place in self._places), strict=True)
 
 
+_SHORT = ("float32", "float16", "float[pyarrow]", "halffloat[pyarrow]")
+"""The dtypes of short numbers, in lower case: `Float32` is pandas' own."""
+
+
 def _cells(column: Any) -> list[Any]:
     """Return the cells of a column; a float32 of 0.1 is 0.1, and not 0.10000000149011612."""
-    short = column.dtype in ("float32", "float16")
-    found: list[Any] = (column.astype(str).astype(float) if short else column).tolist()
-    return found
+    found: list[Any] = column.tolist()
+    if str(column.dtype).lower() not in _SHORT:
+        return found
+    import numpy as np
+
+    return [cell if arguments.is_missing(cell) else float(str(np.float32(cell))) for cell in found]

@@ -107,8 +107,9 @@ def test_map_takes_odd_frames() -> None:
     assert found.index.tolist() == [7, 7]
     with pytest.raises(errors.CommandError, match="several columns same"):
         model(echo).map(frame, "{0}", out="same")
-    short = pd.DataFrame({"price": np.array([0.1, np.nan], "f4")})
-    assert model(echo).map(short, "{price}").response.tolist()[0] == "Echo: 0.1", "and not 0.10000000149011612"
+    for short in (pd.Series([0.1, np.nan], dtype="f4"), pd.Series([0.1, None], dtype="Float32")):
+        prices_ = model(echo).map(short, "{value}")
+        assert prices_.response.fillna("-").tolist() == ["Echo: 0.1", "-"], "and not 0.10000000149011612"
     with pytest.raises(errors.CommandError, match="prompt"):
         model(echo).map(frame, frame)
     with pytest.raises(errors.CommandError, match=r"The rows are a Table.*\n.*to_pandas"):
