@@ -63,20 +63,21 @@ class Collector(ABC, Generic[RequestT, ResultT]):
 
     def add(self, item: Any) -> None:
         """Take the next item: `Waiting` while the request is in the queue, then `Dispatched`, then chunks."""
-        if isinstance(item, Waiting):
+        kind = type(item)
+        if kind is Waiting:
             self.waiting = item
             return
         self.waiting = None
-        if isinstance(item, Routed):
+        if kind is Routed:
             self._routed = item
             return
-        if isinstance(item, Complete):
+        if kind is Complete:
             self.complete = True
             return
-        if isinstance(item, FromJournal):
+        if kind is FromJournal:
             self._journal = item
             return
-        if isinstance(item, Dispatched):
+        if kind is Dispatched:
             self._dispatched = item
             return
         self._pace.add(item, self.seconds)

@@ -61,9 +61,10 @@ class Recording:
         if item is None:
             return
         self._collector.add(item)
-        if isinstance(item, Dispatched):
+        kind = type(item)
+        if kind is Dispatched:
             self._worker, self.model, self.dispatched = item.worker, item.model, time.monotonic()
-        elif not isinstance(item, Waiting | Complete):
+        elif kind is not Waiting and kind is not Complete:
             self._pieces.append((round(self._collector.seconds, 4), item))
 
     def entry(self, status: str, error: errors.ByzerError | None = None) -> Entry:
