@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 DEPLOY = "%byzer deploy --pretrained_model_type saas/openai --replace"
 PARAMS = "--infer_params saas.base_url=URL saas.api_key=${RUN_ALL_KEY} saas.model=gpt-4o"
 BEGIN = [
-    f"%load_ext byzer_magic\n%byzer journal on\n{DEPLOY} {PARAMS} --model one\n{DEPLOY} {PARAMS} --model two",
+    f"%load_ext byzer_magic\n%byzer journal on\n{DEPLOY} {PARAMS} --model one\n"
+    f"{DEPLOY} {PARAMS}-mini --model two",  # of the same model, one may have the other's answer
     f"{DEPLOY} {PARAMS} saas.capabilities=speak,image,transcribe,embed,rerank --model media",
     """
 import asyncio, io, wave, byzer_magic as bz
