@@ -263,7 +263,10 @@ URL_ENDS = ("url", "endpoint", "host", "base")
 
 
 class Spec:
-    """Base class of all commands: checks its values on creation, and hides secrets in its repr."""
+    """Base class of all commands: checks its values on creation, and hides secrets in its repr.
+
+    Its comparison serves them all: `dataclass` would write and compile one for each of the forty.
+    """
 
     __slots__ = ()
     summary: ClassVar[str] = ""
@@ -279,6 +282,12 @@ class Spec:
             CommandError: a value is not allowed.
         """
         check(self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
 
     def __repr__(self) -> str:
         values = ((opt, getattr(self, opt.name)) for opt in options_of(self))

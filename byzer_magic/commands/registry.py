@@ -83,7 +83,7 @@ def command(
     """
 
     def register(cls: type[S]) -> type[S]:
-        spec = dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        spec = dataclass(frozen=True, kw_only=True, repr=False, eq=False)(cls)
         REGISTRY[name] = Command(
             name=name, spec=spec, run=run, notebook_only=notebook_only, replayed=replayed, cell=cell
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import http.client
 import io
 import re
 import urllib.parse
@@ -98,6 +97,7 @@ def _converted(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -
 
 def _downloaded(url: str) -> Media:
     """Return the audio at a URL."""
+    from http.client import HTTPException  # with its parser of mail: the commands that download none need not wait
     from urllib.error import HTTPError
 
     shown, _mark, secret = url.partition("?")  # a signature may be in it
@@ -105,7 +105,7 @@ def _downloaded(url: str) -> Media:
         with urls.opened(url, seconds=60) as response:
             data, stated = response.read(LARGEST_BYTES + 1), response.headers.get("Content-Type", "")
             truncated = bool(response.length) and len(data) <= LARGEST_BYTES
-    except (OSError, ValueError, http.client.HTTPException) as err:
+    except (OSError, ValueError, HTTPException) as err:
         if isinstance(err, HTTPError):
             err.close()  # it is the response, too
         why = str(err).replace(secret or "?", "...")
