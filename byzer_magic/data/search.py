@@ -37,7 +37,7 @@ def search(rows: Any, query: Any, k: int = 5, *, column: str | None = None, mode
             _("Example: {example}", example="bz.search(frame, query, k=5)"),
         )
     frame = as_frame(rows)
-    name = column or _column(frame)
+    name = _column(frame) if column is None else arguments.text(column, "column")
     cells = _cells(frame, name)
     known = np.array([not arguments.is_missing(cell) for cell in cells], bool)
     matrix = _matrix([cell for cell, is_known in zip(cells, known, strict=True) if is_known], name)

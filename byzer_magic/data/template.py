@@ -60,7 +60,7 @@ class Template:
         Raises:
             CommandError: there is no such column.
         """
-        check_column(name, known, _("The prompt names {name}", name=f"{{{name}}}"))
+        check_column(name, known, _("The prompt names {name}", name=f"{{{name}}}"), in_braces=True)
         if name not in self.names:
             self.names += (name,)
         return self.names.index(name)
@@ -109,13 +109,14 @@ def _formatted(cell: Any, spec: str) -> str:
 _DOUBLE = _("Write {{ and }} for braces that are meant as they are, as in JSON.")
 
 
-def check_column(name: str, known: Sequence[str], subject: Text) -> None:
+def check_column(name: str, known: Sequence[str], subject: Text, *, in_braces: bool = False) -> None:
     """Check that there is exactly one column of that name.
 
     Args:
         name: the column.
         known: the names of all columns.
         subject: who names it: the beginning of a sentence.
+        in_braces: whether it is in braces, which may be meant as they are.
 
     Raises:
         CommandError: there is none, or there are several.
@@ -129,7 +130,7 @@ def check_column(name: str, known: Sequence[str], subject: Text) -> None:
     if not count:
         some = listed([*known[:MOST_NAMES], *(["..."] if len(known) > MOST_NAMES else [])])
         columns = _("The columns: {names}", names=some) if known else _("The frame has no columns.")
-        hint = columns if name.isidentifier() else _DOUBLE
+        hint = _DOUBLE if in_braces and not name.isidentifier() else columns
         raise CommandError(_("{subject}, which is not a column.", subject=subject), suggest(name, known, hint))
 
 

@@ -50,6 +50,9 @@ class Wanted:
                     _("{name} is {value}, which is not a number above 0.", name=name, value=arguments.shown(value)),
                     _("Leave it out for no limit."),
                 )
+        for name in ("out", "capability"):
+            if (value := getattr(self, name)) is not None:
+                arguments.text(value, name)
         arguments.options(self.options)
         arguments.seconds(self.timeout, "timeout")
 

@@ -175,6 +175,10 @@ def test_map_ranks_transcribes_and_says_what_a_capability_needs(tmp_path: Any) -
     [
         ({"prompt": "{txet}"}, "not a column"),
         ({"prompt": "{text}", "image": "photo"}, "image is 'photo', which is not a column"),
+        ({"prompt": "{text}", "image": "a photo"}, "which is not a column.\nThe columns: text"),
+        ({"prompt": '{"x"}'}, "which is not a column.\nWrite {{ and }} for braces"),
+        ({"prompt": "{text}", "out": ["a"]}, "out is .*, a list, not a string"),
+        ({"prompt": "{text}", "capability": pd.DataFrame()}, "capability is .*, a DataFrame, not a string"),
         ({"prompt": "{text}", "concurrency": 0}, "concurrency is 0"),
         ({"prompt": "{text}", "budget": -1}, "budget is -1"),
         ({"prompt": "{text}", "concurrency": "8"}, "concurrency is '8', which is not a number"),
