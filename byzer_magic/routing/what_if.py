@@ -30,6 +30,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     wait_p50: float
     """Seconds in the queue: the median."""
     wait_p99: float
+    total_p50: float
+    """Seconds of waiting and of the answer, of requests that were answered: the median."""
+    total_p99: float
     queued_mean: float
     """Requests in the queue: the mean over the time from the first request to the end of the last one."""
     queued_most: int
@@ -199,6 +202,7 @@ def figures(trace: Trace, since: float) -> Figures:
     start = min((item.at for item in counted), default=trace.now)
     end = max((item.ended for item in counted), default=trace.now)
     waits = sorted(item.waited for item in admitted) or [0.0]
+    totals = sorted(item.waited + item.seconds for item in admitted if item.outcome == "done") or [0.0]
     slots = _slots(trace.changes, start, end)
     could = sum(count * seconds for count, seconds in slots)
     did = sum(_within(item.began, item.ended, start, end) for item in trace.requests)
@@ -211,6 +215,8 @@ def figures(trace: Trace, since: float) -> Figures:
         requests=len(counted),
         wait_p50=percentile(waits, 0.5),
         wait_p99=percentile(waits, 0.99),
+        total_p50=percentile(totals, 0.5),
+        total_p99=percentile(totals, 0.99),
         queued_mean=queued / (end - start) if end > start else 0.0,
         queued_most=_most(trace.requests, start),
         utilization=min(did / could, 1.0) if could else 0.0,

@@ -42,6 +42,9 @@ def rows(found: WhatIf, currency: str) -> list[dict[str, Any]]:
         if found.in_turns is not None:
             several.append((_("What if, in turns"), found.in_turns, found.traces[2]))
     made = [{_("Case"): name} | _cells(figures, trace, currency) for name, figures, trace in several]
+    if found.slowdown is None and found.in_turns is None:  # answers take as long as they took
+        for row in made:
+            del row[_("Total time, p50 / p99")]
     empty = {name for name in made[0] if all(row[name] in ("", "0") for row in made)}
     return [{name: value for name, value in row.items() if name not in empty} for row in made]
 
@@ -54,6 +57,7 @@ def _cells(figures: Figures, trace: Trace, currency: str) -> dict[str, Any]:
         heading("slots"): _number(_span(figures.slots)),
         heading("requests"): _number(f"{figures.requests:,}"),
         _("Waiting, p50 / p99"): _number(f"{duration(figures.wait_p50)} / {duration(figures.wait_p99)}"),
+        _("Total time, p50 / p99"): _number(f"{duration(figures.total_p50)} / {duration(figures.total_p99)}"),
         _("Queue, mean / most"): _number(f"{figures.queued_mean:.1f} / {figures.queued_most:,}"),
         _("Slots in use"): _number(f"{figures.utilization:.0%}"),
         _("Refused"): _number(f"{figures.refused:,}"),

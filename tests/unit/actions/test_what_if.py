@@ -72,6 +72,7 @@ def test_what_if_shows_what_was_measured_replayed_and_predicted(shown: Any) -> N
     assert (measured["GPUs reserved"], predicted["GPUs reserved"]) == ("3", "6")
     assert measured["Cost"].startswith("$")
     assert "Refused" not in measured, "none was"
+    assert "Total time, p50 / p99" not in measured, "an API takes as long as it took"
     assert "Longest wait, s" in out
     assert err.splitlines() == ["Assumed: the API answers more requests at once as fast as it answered these."]
 
@@ -79,6 +80,7 @@ def test_what_if_shows_what_was_measured_replayed_and_predicted(shown: Any) -> N
 def test_what_if_of_an_engine_of_which_nothing_is_known_shows_both_ends(shown: Any) -> None:
     out, err = shown("--num_workers 1 --worker_concurrency 4", local=True)
     assert [row["Case"] for row in table(out)] == ["Measured", "Replayed", "What if", "What if, in turns"]
+    assert all("Total time, p50 / p99" in row for row in table(out)), "with more at once, waits are not all"
     assert "The data do not show how much" in err
     assert json.loads(shown("--num_workers 1 --worker_concurrency 4 --json", local=True)[0])["in_turns"]
 

@@ -60,6 +60,7 @@ def test_prediction_for_an_engine_of_which_nothing_is_known_has_both_ends() -> N
     for slowdown, expected in ((0.0, found.predicted), (1.0, found.in_turns)):
         after = figures(traced(Capacity(num_workers=1, worker_concurrency=4), slowdown, arrivals), 0.0)
         assert expected.wait_p99 == pytest.approx(after.wait_p99, abs=1e-6)
+        assert expected.total_p99 == pytest.approx(after.total_p99, abs=1e-6)
     assert found.in_turns.wait_p99 > 5 + found.predicted.wait_p99
     for known in (what_if(before, changes), what_if(before, {"num_workers": 5}, batches=True)):
         assert known
@@ -80,6 +81,7 @@ def test_figures_of_a_trace_worked_out_by_hand() -> None:
     assert (found.requests, found.refused, found.left, found.served) == (5, 1, 1, 3)
     assert (found.workers, found.slots) == ((1, 3), (1, 3))
     assert (found.wait_p50, found.wait_p99) == (8.0, 9.0)
+    assert (found.total_p50, found.total_p99) == (10.0, 10.0), "of the one that was answered"
     assert found.queued_mean == pytest.approx((8 + 2 + 9) / 20)
     assert found.queued_most == 3 - 1, "the second, with the third, then with the last"
     assert found.utilization == pytest.approx(20 / (15 * 1 + 5 * 3))
