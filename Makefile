@@ -26,7 +26,7 @@ WHEELS := $(VENV)/wheels
 CLIENTS := $(VENV)/clients
 PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 INSTALL_CLIENTS := rm -rf $(CLIENTS) && $(BIN)/python -m venv --without-pip $(CLIENTS) \
-  && nice $(PIP) --python $(CLIENTS)/bin/python install -q --no-deps --no-compile -r tests/clients.txt \
+  && nice $(PIP) --python $(CLIENTS)/bin/python install -q --no-deps -r tests/clients.txt \
   && $(BIN)/python $(PACKAGES) >"$$($(CLIENTS)/bin/python $(PACKAGES))/shared.pth" && touch $(CLIENTS)/.made
 # Most tests wait for processes: three workers keep two cores busy. The tests of a file stay on one worker.
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
