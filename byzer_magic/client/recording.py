@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -119,14 +120,9 @@ class Keeping:
         entry = self.recording.entry(status, error)
         attached = attached_to(self.recording.request) if keys.HASH in entry.request else []
         written = self.store.add_here(entry, attached, may_wait=self.later is not None)
-        written.add_done_callback(self._written)
+        # This holds nothing of the response: many wait for a commit, and Python's GC would look at all that they have.
+        written.add_done_callback(functools.partial(_written, self.store, self.locked, self.problem))
         return written
-
-    def _written(self, done: asyncio.Future[int]) -> None:
-        if self.locked:
-            self.store.locks.give_back(self.locked)
-        if not done.cancelled() and isinstance(err := done.exception(), errors.JournalError):
-            self.problem(err)
 
     async def _is_still(self) -> bool:
         """Return whether the answer is of the model that was meant: the deployment may have been updated."""
@@ -140,6 +136,19 @@ class Keeping:
         except errors.ByzerError:
             return False
         return found is not None and found.digest == meant.digest
+
+
+def _written(
+    store: SharedJournal,
+    locked: list[str],
+    problem: Callable[[errors.JournalError], object],
+    done: asyncio.Future[int],
+) -> None:
+    """Give locks back, and say why an entry could not be written."""
+    if locked:
+        store.locks.give_back(locked)
+    if not done.cancelled() and isinstance(err := done.exception(), errors.JournalError):
+        problem(err)
 
 
 def attached_to(request: Request) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import copy
 import hashlib
 import pickle
@@ -128,7 +129,7 @@ class Run:
                 if written is None:
                     self._end(names, answered)
                 else:
-                    written.add_done_callback(lambda _done: self._end(names, answered))
+                    written.add_done_callback(functools.partial(self._end, names, answered))
         cells = [value if isinstance(value, Exception) else self.shape.split(value) for value in values]
         return Answered(cells, written)
 
@@ -157,7 +158,7 @@ class Run:
             del self._refused[next(iter(self._refused))]
         self._refused[name] = err
 
-    def _end(self, names: set[Row], answered: set[Row]) -> None:
+    def _end(self, names: set[Row], answered: set[Row], _written: asyncio.Future[Any] | None = None) -> None:
         """Let rows go on that have waited for equal ones, of which these are answered."""
         for running in {self._asked.pop(name) for name in names}:
             running.set_result(answered)

@@ -34,7 +34,7 @@ EXIT_SECONDS = 5.0
 """How long the end of the process waits for what is not written yet: requests that failed do not wait for that."""
 MOST_AT_ONCE = 500
 """Entries of one transaction."""
-GATHERING_SECONDS = 0.02
+GATHERING_SECONDS = 0.01
 """How long an entry that may wait for others does so."""
 
 Outcome = int | JournalError
