@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import copy
+import functools
 import hashlib
 import pickle
 import time
