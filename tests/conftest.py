@@ -16,7 +16,9 @@ import pytest
 from hypothesis import settings
 
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.scope import SCOPE
 from byzer_magic.commands.spec import UndeploySpec
+from byzer_magic.journal.entry import Origin
 from byzer_magic.runtime.cluster import ray_import
 from byzer_magic.runtime.cluster.auth_token import use_token
 from byzer_magic.runtime.cluster.loopback import spelled
@@ -121,6 +123,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 del units[scope]
 
     return Scopes(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked_yet() -> None:
+    """How often a request has been asked counts in its scope: what other tests have asked does not."""
+    SCOPE.begin(Origin("python"))
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def test_processes_that_share_a_purse_never_overspend(
     _check_empty(purse, provider, tmp_path)
     _check_unlimited(purse, provider, shell, tmp_path)
     shown = shell("purse")  # in the same folder
-    assert "$0.1" in shown.stdout, shown.stderr
+    assert "$0.0075" in shown.stdout, shown.stderr
 
 
 def _go(running: list[subprocess.Popen[str]]) -> list[str]:
@@ -153,13 +153,18 @@ def _check_unlimited(purse: PurseFile, provider: Process, shell: Shell, folder: 
     assert made <= found.spent <= LARGER
     assert found.spent > LARGER / 2
     assert found.held == 0
-    assert any("max_tokens" in entry["body"] for entry in asked), "the last ones had what was left as their limit"
     ended = [
         entry for entry in project_store(start=folder).walk() if entry and entry.error and "tokens:" in entry.prompt
     ]
     assert len(ended) == sum(int(count) for [count] in outputs)
     assert any(entry.answer for entry in ended)
     assert {entry.error["code"] for entry in ended if entry.error} == {"PurseEmpty"}
+
+    purse.put(0.0075, "USD", strict=False, afresh=True)
+    before = received(provider)
+    bz.model("shared").chat("tokens:5 at the end")
+    [last] = noted_after(provider, before)
+    assert 0 < last["body"]["max_tokens"] < 750, "what is left is its limit"
 
 
 def _check_empty(purse: PurseFile, provider: Process, folder: Path) -> None:

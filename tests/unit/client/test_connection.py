@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from byzer_magic.capabilities import Capability
+from byzer_magic.client import connection as module
 from byzer_magic.client.connection import Connection
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
@@ -19,6 +20,7 @@ from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.messages import ModelIdentity
 from byzer_magic.runtime.transport.protocol import Endpoint
 from byzer_magic.stat import ModelStat
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +133,8 @@ class Named:
         return ModelIdentity(str(self.calls), "saas/openai", "m")
 
 
-async def test_many_that_want_to_know_the_model_at_once_ask_once() -> None:
+async def test_many_that_want_to_know_the_model_at_once_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDENTITY_SECONDS", PATIENCE)
     connection, link = Connection(), Named()
     connection.keep("m", link)  # type: ignore[arg-type]
     found = await asyncio.gather(*(connection.identity("m") for _ in range(64)))
