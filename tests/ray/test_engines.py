@@ -143,7 +143,7 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driv
     with pytest.raises(errors.RequestError):
         list(stream)
     assert eventually(lambda: bz.model("v").stat().workers[0].health != "up"), "stat shows it"
-    assert gone([pid], 20)
+    assert gone([pid])
     manager.run(manager.undeploy(UndeploySpec(model="v", force=True)))
     assert eventually(lambda: not any(segment.exists() for segment in segments))
     assert not created(driver)
@@ -172,7 +172,7 @@ def test_killed_engine_comes_back_and_so_does_a_killed_pool(manager: Manager, gg
     assert endpoint
     pids = [pid for worker in worker_pids("l") for pid in family(worker)]
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert gone(pids, 10)
+    assert gone(pids)
     assert "Paris" in bz.model("l").chat("What is the capital of France? Answer in one sentence.", temperature=0).text
 
 
