@@ -17,6 +17,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 REQUESTS = 24
 GAP_SECONDS = 0.1
 """Between two requests of a load, which come faster than two workers answer, or four."""
+OFF = 0.15
+"""How far a prediction may be from what comes, as a share of it."""
+TRIES = 3
 ANSWERS = ["slow:600ms x", "slow:1000ms x", "slow:800ms x"]
 """They take so long that what a busy machine adds does not count."""
 
@@ -34,16 +37,28 @@ def send(alias: str) -> list[float]:
         return sorted(threads.map(ask, range(REQUESTS)))
 
 
-def test_prediction_holds_when_the_same_load_comes_again(manager: Manager, provider: Process) -> None:
-    deploy(manager, saas(provider, num_workers=2))
-    before = send("m")
-    found = bz.model("m").what_if(num_workers=4)
+def errors_of(manager: Manager, provider: Process, alias: str) -> list[float]:
+    """Predict, scale and send the same load again; return by how much the waits of the slowest were off, as shares."""
+    deploy(manager, saas(provider, alias, num_workers=2))
+    before = send(alias)
+    found = bz.model(alias).what_if(num_workers=4)
     assert found
     assert found.measured.requests == REQUESTS
-    assert found.measured.wait_p99 == pytest.approx(before[-1], rel=0.15)
-    assert found.replayed.wait_p99 == pytest.approx(found.measured.wait_p99, rel=0.3)
     assert found.predicted
     assert found.predicted.wait_p99 < 0.7 * found.measured.wait_p99, "it waits for slots"
-    scale(manager, "m", 4)
-    after = send("m")
-    assert 0.7 * found.predicted.wait_p99 < after[-1] < before[-1], "a busy machine only adds to it"
+    scale(manager, alias, 4)
+    after = send(alias)
+    pairs = [
+        (found.measured.wait_p99, before[-1]),
+        (found.replayed.wait_p99, found.measured.wait_p99),
+        (found.predicted.wait_p99, after[-1]),
+    ]
+    return [abs(one / other - 1) for one, other in pairs]
+
+
+def test_prediction_holds_when_the_same_load_comes_again(manager: Manager, provider: Process) -> None:
+    """A machine that is busy with other things only adds to the waits of a load, so one undisturbed try tells."""
+    tries: list[list[float]] = []
+    while len(tries) < TRIES and not (tries and max(tries[-1]) < OFF):
+        tries.append(errors_of(manager, provider, f"m{len(tries)}"))
+    assert max(tries[-1]) < OFF, tries
