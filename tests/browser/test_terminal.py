@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 
 import pexpect
@@ -25,7 +26,10 @@ def terminal(server: Server) -> pexpect.spawn:
     )  # fmt: skip
     child.expect("In .*1.*: ")
     yield child
-    child.close(force=True)
+    if child.isalive():
+        child.kill(signal.SIGKILL)
+        child.wait()  # on a busy machine it is not gone after the tenth of a second that `close` gives it
+    child.close()
 
 
 def test_terminal_completes_interrupts_and_helps(terminal: pexpect.spawn, models: Models) -> None:
