@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.checks import accessible, walk
 from tests.browser.driver import Notebook, to_html, until_there
+from tests.servers.process import Process, release
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
@@ -296,34 +297,39 @@ def test_chat_is_accessible(opened) -> None:  # type: ignore[no-untyped-def]  # 
         accessible(chat.root)
 
 
-GROWTH = """cell => new Promise(done => {
+GROWTH = """cell => {
     const heights = [];
-    const look = () => {
-        heights.push(cell.querySelector('.jp-Cell-outputArea').offsetHeight);
-        if (cell.querySelector('.bz-footer')) done(heights);
-        else requestAnimationFrame(look);
-    };
-    look();
-})"""
+    window.bzHeights = new Promise(done => {
+        const look = () => {
+            heights.push(cell.querySelector('.jp-Cell-outputArea').offsetHeight);
+            if (cell.querySelector('.bz-footer')) done(heights);
+            else requestAnimationFrame(look);
+        };
+        look();
+    });
+}"""
 
 
-def test_answer_cell_grows_and_never_shrinks(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_answer_cell_grows_and_never_shrinks(notebook, models, provider: Process) -> None:  # type: ignore[no-untyped-def]  # fixtures
     models.keep(m="gpt-4o")
-    book = notebook(["%load_ext byzer_magic", "%%chat m\ntokens:300@100"])
+    book = notebook(["%load_ext byzer_magic", "%%chat m\nrest:grows tokens:300@100"])
     book.run(0)
     cell = book.run(1, wait=False)
-    expect(cell.locator(".bz-answer")).to_contain_text("t5")
-    heights = cell.evaluate(GROWTH)
-    assert len(heights) > 3, "frames; a busy machine paints few"
+    expect(cell.locator(".bz-answer")).to_contain_text("t1")
+    cell.evaluate(GROWTH)
+    release(provider, "grows")
+    heights = book.page.evaluate("window.bzHeights")
+    assert heights[0] < heights[-1], "it was looked at before the rest came"
     assert heights == sorted(heights), "between two frames it is never empty"
 
 
-def test_answer_cell_shows_that_it_waits(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_answer_cell_shows_that_it_waits(notebook, models, provider: Process) -> None:  # type: ignore[no-untyped-def]  # fixtures
     models.keep(m="gpt-4o")
-    book = notebook(["%load_ext byzer_magic", "%%chat m\nslow:4000ms hello"])
+    book = notebook(["%load_ext byzer_magic", "%%chat m\nheld:shown hello"])
     book.run(0)
     cell = book.run(1, wait=False)
-    expect(cell.locator(".bz-progress")).to_have_text(re.compile(r"m waiting [12] s"))
+    expect(cell.locator(".bz-progress")).to_have_text(re.compile(r"m waiting \d+ s"))
+    release(provider, "shown")
     book.wait(1)
     expect(cell.locator(".bz-answer")).to_contain_text("Echo")
     expect(cell.locator(".bz-progress")).to_have_count(0)
