@@ -86,9 +86,9 @@ def opened(notebook: Opener, models) -> Callable[..., tuple[Notebook, Chat]]:  #
 
 def test_chat_streams_an_answer_and_can_be_stopped(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
-    chat.send("tokens:400@40")
+    chat.send("tokens:4000@40")
     expect(chat.turns.last).to_contain_text("t10")
-    assert "t300" not in chat.turns.last.inner_text()
+    assert "t3000" not in chat.turns.last.inner_text()
     chat.button("Stop").click()
     expect(chat.status).to_have_text("Stopped. The partial answer is kept.")
     assert "interrupted" in chat.turns.last.inner_text()
@@ -106,7 +106,7 @@ def test_chat_leaves_a_reader_who_scrolls_up_in_place(opened) -> None:  # type: 
     chat.ask("say:" + "\n\n".join(f"line {number}" for number in range(60)))
     log = chat.root.locator(".bz-chat-log")
     assert log.evaluate("node => node.scrollHeight - node.scrollTop - node.clientHeight") < 3
-    chat.send("tokens:400@60")
+    chat.send("tokens:4000@60")
     expect(chat.turns.last).to_contain_text("t30")
     assert log.evaluate("node => node.scrollHeight - node.scrollTop - node.clientHeight") < 60
     log.evaluate("node => { node.scrollTop = 100; }")

@@ -122,7 +122,7 @@ def test_terminal_shows_every_output_as_text(
         assert text in shown
 
 
-STREAM = "%%chat m\ntokens:200@40"
+STREAM = "%%chat m\ntokens:2000@40"
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_notebook7_streams_an_answer(seven: Notebook) -> None:
     index = place(seven, STREAM)
     cell = seven.run(index, wait=False)
     expect(cell).to_contain_text("t10")
-    assert "t190" not in cell.inner_text(), "it is shown while it arrives"
+    assert "t1900" not in cell.inner_text(), "it is shown while it arrives"
     seven.interrupt()
     seven.wait(index)
     expect(cell).to_contain_text("interrupted")
