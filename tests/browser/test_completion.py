@@ -13,6 +13,18 @@ from tests.browser.driver import POLL_MS, Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
+COMPLETE = """() => new Promise(done => {
+    let seen = 0, same = 0;
+    const look = () => {
+        const count = document.querySelectorAll('.jp-Completer-match').length;
+        same = count === seen ? same + 1 : 0;
+        seen = count;
+        if (same === 10) done();
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+"""JupyterLab adds the items of a menu a few with each frame; after ten frames without one, it has all."""
 LOAD = "%load_ext byzer_magic\n%byzer list"
 
 
@@ -23,6 +35,7 @@ def offered(book: Notebook, index: int, typed: str, screenshot: str = "") -> lis
     book.page.keyboard.press("Tab")
     menu = book.page.locator(".jp-Completer:visible .jp-Completer-match")
     expect(menu.first).to_be_visible()
+    book.page.evaluate(COMPLETE)
     found = menu.all_inner_texts()
     if screenshot:
         book.screenshot(screenshot)
